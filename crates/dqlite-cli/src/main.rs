@@ -1,0 +1,3 @@
+//! The `dqlite` executable.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Client for dqlite clusters: leader search, connections, cluster administration.

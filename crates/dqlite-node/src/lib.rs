@@ -1,0 +1,1 @@
+//! Hosts a dqlite engine: gateway, membership, roles.

@@ -1,0 +1,1 @@
+//! The dqlite wire protocol: bytes and rules, no sockets, no clock.

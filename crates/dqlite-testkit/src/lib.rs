@@ -1,0 +1,1 @@
+//! Test tools: fake server, real clusters, ports.

@@ -1,0 +1,1 @@
+//! Replicated SQLite for Rust: an embedded, supervised node and a cluster client.
