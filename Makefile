@@ -1,0 +1,99 @@
+# The verbs of this repository. `make help` lists them; each does the set-up it needs, and a second run only what changed.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ENGINE := .engine
+EXECUTABLE := python/dqlite/_bin/dqlite
+RUST_SOURCES := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+NATIVE := $(VENV)/.native
+
+# Tests and the demo take the engine of this checkout and nothing that happens to be installed.
+export DQLITE_ENGINE := $(CURDIR)/$(ENGINE)
+export CARGO_TERM_COLOR ?= always
+
+.PHONY: help
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: setup
+setup: $(BIN)/.tools $(ENGINE)/BUNDLE.json ## Python tools, Rust test runner, engine bundle
+	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+
+.PHONY: build
+build: setup $(NATIVE) ## the executable and the Python package, in $(VENV)
+
+.PHONY: demo
+demo: build ## three nodes, a killed leader, nothing lost: a scripted failover with a verdict
+	@$(BIN)/python examples/python/demo.py
+
+.PHONY: quick
+quick: setup ## what needs no node: protocol, client, Rust units; the loop while editing
+	cargo nextest run --locked -p dqlite-proto -p dqlite-client -p libdqlite-sys -p dqlite-node -p dqlite --lib
+
+.PHONY: test
+test: build ## every test: Rust, documentation examples, Python
+	cargo nextest run --locked
+	cargo test --locked --doc
+	$(BIN)/pytest
+
+.PHONY: verify
+verify: build $(BIN)/.gates ## the read-only checks: formats, lints, types, documentation, licences
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked -p dqlite-client -p dqlite --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+	$(BIN)/python -m mypy.stubtest dqlite._native
+	$(BIN)/typos
+	cargo deny --locked check licenses bans sources
+
+.PHONY: fix
+fix: setup ## rewrite files: formats and what the linters can repair
+	cargo fmt --all
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: bench-codec
+bench-codec: ## speed of the codec: rows, parameters, requests
+	cargo bench --locked -p dqlite-proto --bench codec
+
+.PHONY: ci
+ci: verify test ## what a submission must pass, from a fresh clone
+
+.PHONY: clean
+clean: ## remove everything that was built or fetched
+	rm -rf target $(VENV) $(ENGINE) python/dqlite/_bin dist
+
+$(ENGINE)/BUNDLE.json: tools/engine-bundle
+	tools/engine-bundle $(ENGINE)
+	@touch $@
+
+# Debian splits venv from python3; a machine without it gets the package.
+$(BIN)/python:
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/as-root apt-get install -y python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(BIN)/.tools: $(BIN)/python pyproject.toml
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/python tools/install-extras test
+	@touch $@
+
+$(BIN)/.gates: $(BIN)/.tools
+	$(BIN)/python tools/install-extras lint
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	@touch $@
+
+$(EXECUTABLE): $(RUST_SOURCES)
+	cargo build --locked --release -p dqlite-cli
+	install -D -m 755 target/release/dqlite $@
+
+$(NATIVE): $(EXECUTABLE) pyproject.toml $(BIN)/.tools
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
+	@touch $@
