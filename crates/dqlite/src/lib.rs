@@ -1,1 +1,4 @@
 //! Replicated SQLite for Rust: an embedded, supervised node and a cluster client.
+
+pub mod control;
+mod lines;
