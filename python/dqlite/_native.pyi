@@ -1,0 +1,168 @@
+"""The native module: sockets, wire bytes, rows. Private; everything public is in `dqlite`."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, SupportsIndex, final, overload
+
+__version__: str
+
+Take = Literal["all", "first", "value", "result"]
+RowShape = Literal["record", "tuple", "list", "dict"]
+Types = Literal["auto", "strict", "raw", "client"]
+Kind = Literal["read", "write", "begin", "commit", "rollback", "other", "empty"]
+
+@final
+class Record(Sequence[Any]):
+    """One row: immutable, its values by position and by name."""
+
+    def __new__(cls, cursor: Any, values: Sequence[Any]) -> Record: ...
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: SupportsIndex, /) -> Any: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, key: str, /) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __contains__(self, value: object, /) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def keys(self) -> list[str]: ...
+    def values(self) -> list[Any]: ...
+    def items(self) -> list[tuple[str, Any]]: ...
+    def get(self, key: str, default: Any = None) -> Any: ...
+    def _asdict(self) -> dict[str, Any]: ...
+    @staticmethod
+    def _restore(names: list[str], values: Sequence[Any]) -> Record: ...
+
+@final
+class Projection:
+    """What a call gives back: which part of the result, as which objects.
+
+    `take`: ``"all"`` a list of rows, ``"first"`` a row or None, ``"value"`` one cell of the first
+    row or None, ``"result"`` a `Result`. `types` ``"client"`` is ``"raw"`` with every BOOLEAN cell
+    as bool.
+    """
+
+    def __new__(
+        cls,
+        take: Take,
+        row: RowShape = "record",
+        types: Types = "auto",
+        *,
+        column: int = 0,
+        tags: bool = False,
+    ) -> Projection: ...
+
+@final
+class Result:
+    """Everything a statement answered."""
+
+    @property
+    def columns(self) -> list[str] | None:
+        """Column names; None if the statement gives no rows."""
+    @property
+    def tags(self) -> list[list[int]]:
+        """Wire tags: of the first row only, or of each row if the projection asked for `tags`."""
+    @property
+    def rows(self) -> list[Any]: ...
+    @property
+    def rowcount(self) -> int:
+        """Rows changed, or given by RETURNING; -1 where there is no such number."""
+    @property
+    def lastrowid(self) -> int | None:
+        """The row id of an INSERT or REPLACE, else None."""
+
+def statement_kind(sql: str) -> Kind:
+    """What one statement is; two statements are a ProgrammingError."""
+
+def split(script: str) -> list[str]:
+    """The statements of a script, without what stands between them."""
+
+@final
+class Config:
+    """Where to connect, parsed and checked; a bad target is a ProgrammingError."""
+
+    def __new__(
+        cls,
+        target: str | Sequence[str],
+        *,
+        database: str | None = None,
+        connect_timeout: float | None = None,
+    ) -> Config: ...
+    @property
+    def hosts(self) -> list[str]: ...
+    @property
+    def database(self) -> str: ...
+    @property
+    def connect_timeout(self) -> float: ...
+
+def dial(config: Config, timeout: float) -> Connection:
+    """Find the leader and open the database; blocks with the GIL released, Ctrl-C works."""
+
+@final
+class Dial:
+    """The same in a thread without Python; `fileno` turns readable when `result` is there."""
+
+    def __new__(cls, config: Config, timeout: float) -> Dial: ...
+    def fileno(self) -> int: ...
+    def result(self) -> Connection: ...
+    def cancel(self) -> None: ...
+
+@final
+class Connection:
+    """One server session over one socket.
+
+    Used from one event loop after `attach`, else blocking. Nothing is retried here.
+    """
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def in_transaction(self) -> bool: ...
+    @property
+    def doubtful(self) -> bool:
+        """The transaction may have been rolled back; only a ROLLBACK settles it."""
+    @property
+    def draining(self) -> bool: ...
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Register with the running loop; from then on the connection belongs to it."""
+    def submit(
+        self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
+    ) -> asyncio.Future[Any] | None:
+        """Send a statement; None if the session is closed or draining and nothing was sent."""
+    def forget(self, future: asyncio.Future[Any]) -> None:
+        """Drop the reply of a cancelled future when it comes, or the session if it does not."""
+    def drained(self) -> asyncio.Future[None]:
+        """Resolves when no forgotten reply is due any more, or the session is closed."""
+    def run(
+        self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
+    ) -> Any:
+        """Send a statement and wait for its reply with the GIL released."""
+    def terminate(self) -> None:
+        """Drop the socket at once; what is due fails as lost. Any thread; idempotent."""
+
+@final
+class Admin:
+    """Blocking cluster administration: one dialled connection to the leader per call."""
+
+    def __new__(cls, hosts: Sequence[str], timeout: float, connect_timeout: float) -> Admin: ...
+    @property
+    def hosts(self) -> list[str]: ...
+    def leader(self) -> tuple[int, str]: ...
+    def cluster(self) -> list[tuple[int, str, int]]: ...
+    def add(self, node_id: int, address: str, role: int, force: bool) -> None: ...
+    def assign(self, node_id: int, role: int) -> None: ...
+    def remove(self, node_id: int, force: bool) -> None: ...
+    def transfer(self, node_id: int) -> None: ...
+    def describe(self, address: str | None) -> tuple[int, int]: ...
+    def set_weight(self, weight: int, address: str | None) -> None: ...
+    def dump(self, database: str, address: str | None) -> dict[str, bytes]: ...
+
+@final
+class Node:
+    """A supervised child process; see `dqlite.Node`."""
+
+    def __new__(cls, options: Mapping[str, Any]) -> Node: ...
