@@ -5,6 +5,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := .engine
@@ -77,16 +78,16 @@ $(ENGINE)/BUNDLE.json: tools/engine-bundle
 
 # Debian splits venv from python3; a machine without it gets the package.
 $(BIN)/python:
-	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/as-root apt-get install -y python3-venv
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(AS_ROOT) apt-get install -y python3-venv
 	$(PYTHON) -m venv $(VENV)
 
 $(BIN)/.tools: $(BIN)/python pyproject.toml
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/python tools/install-extras test
+	$(BIN)/pip install --quiet --group test
 	@touch $@
 
 $(BIN)/.gates: $(BIN)/.tools
-	$(BIN)/python tools/install-extras lint
+	$(BIN)/pip install --quiet --group lint
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	@touch $@
 
