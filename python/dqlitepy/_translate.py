@@ -1,0 +1,91 @@
+"""Ours to theirs: what `Node` and `Client` of this package raise is of both trees."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Final
+
+from dqlite import exceptions as canonical
+from dqlite._face import face, reclassify
+from dqlitepy import exceptions
+
+_NODE_BASES: Final[list[tuple[type[canonical.Error], type[canonical.Error]]]] = [
+    (canonical.NoLeaderError, exceptions.NoLeaderError),
+    (
+        canonical.EngineNotFoundError,
+        face(exceptions.NodeStartError, exceptions.DqliteLibraryNotFound),
+    ),
+    (canonical.NodeStartError, exceptions.NodeStartError),
+    (canonical.NodeStopError, exceptions.NodeStopError),
+    (canonical.NodeAlreadyRunningError, exceptions.NodeAlreadyRunningError),
+    (canonical.NodeNotRunningError, exceptions.NodeNotRunningError),
+    (
+        canonical.LeadershipLostError,
+        face(exceptions.NodeError, exceptions.ClusterQuorumLostError),
+    ),
+    (canonical.ClusterError, face(exceptions.NodeError, exceptions.ClusterError)),
+    (canonical.Error, exceptions.NodeError),
+]
+
+_CLIENT_BASES: Final[list[tuple[type[canonical.Error], type[canonical.Error]]]] = [
+    (canonical.NoLeaderError, exceptions.NoLeaderError),
+    (canonical.ClusterError, face(exceptions.ClientError, exceptions.ClusterJoinError)),
+    (canonical.ConnectionFailedError, exceptions.ClientConnectionError),
+    (
+        canonical.LeadershipLostError,
+        face(exceptions.ClientError, exceptions.ClusterQuorumLostError),
+    ),
+    (canonical.Error, exceptions.ClientError),
+]
+
+UNREACHABLE: Final = "connect"
+"""The kind of an attempt that met nobody."""
+
+
+@contextlib.contextmanager
+def node_errors(context: str, node_id: int, node_address: str) -> Iterator[None]:
+    """Raise errors of the block as NodeError, naming the operation and the node."""
+    try:
+        yield
+    except exceptions.DqliteError:
+        raise
+    except canonical.Error as error:
+        old = _translated(error, _NODE_BASES, context)
+        old.node_id = node_id or None
+        old.node_address = node_address
+        raise old.with_traceback(error.__traceback__) from error.__cause__
+
+
+@contextlib.contextmanager
+def client_errors(
+    context: str, base: type[canonical.Error] = exceptions.ClientError
+) -> Iterator[None]:
+    """Raise errors of the block as ClientError (and `base`), naming the operation."""
+    try:
+        yield
+    except exceptions.DqliteError:
+        raise
+    except canonical.Error as error:
+        old = reclassify(_translated(error, _CLIENT_BASES, context), base)
+        raise old.with_traceback(error.__traceback__) from error.__cause__
+
+
+def _translated(
+    error: canonical.Error,
+    bases: list[tuple[type[canonical.Error], type[canonical.Error]]],
+    context: str,
+) -> canonical.Error:
+    base = next(base for kind, base in bases if isinstance(error, kind))
+    if isinstance(error, canonical.NoLeaderError) and _quorum_is_lost(error):
+        base = face(base, exceptions.ClusterQuorumLostError)
+    old = reclassify(error, base)
+    old.context = context
+    if old.code is None:
+        old.code = -1
+    return old
+
+
+def _quorum_is_lost(error: canonical.NoLeaderError) -> bool:
+    unreachable = sum(kind == UNREACHABLE for _, kind, _, _ in error.attempts)
+    return unreachable * 2 > len(error.attempts) > 1
