@@ -1,0 +1,315 @@
+//! Result sets: frames of rows, decoded in place.
+//!
+//! ```text
+//! column count u64 | names, text ... | row | row ... | marker: EE.. more follows, FF.. complete
+//! row: one nibble per column, low one first, up to the word | values
+//! ```
+//!
+//! The marker is found by its position, never by its value. Every frame of a result repeats the
+//! names; they are parsed once and compared as bytes afterwards. Tags belong to cells: two rows may
+//! carry different ones in the same column.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::DecodeError;
+use crate::frame::Limits;
+use crate::value::ValueRef;
+use crate::wire::{self, Reader, WORD, padded};
+
+const PART: u64 = 0xeeee_eeee_eeee_eeee;
+const DONE: u64 = 0xffff_ffff_ffff_ffff;
+
+/// The column names of a result, with the bytes they came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    names: Vec<String>,
+    wire: Bytes,
+}
+
+impl Columns {
+    /// Columns of these names, for the side that answers.
+    pub fn new<N: AsRef<str>>(names: &[N]) -> Self {
+        let mut wire = Vec::new();
+        wire::put_u64(&mut wire, names.len() as u64);
+        for name in names {
+            wire::put_text(&mut wire, name.as_ref().as_bytes());
+        }
+        let names = names.iter().map(|name| name.as_ref().to_owned()).collect();
+        Self {
+            names,
+            wire: wire.into(),
+        }
+    }
+
+    fn decode(region: &Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(region);
+        let count = reader.u64()?;
+        let count = usize::try_from(count).ok().filter(|count| {
+            *count <= Limits::COLUMNS_MAX && count.saturating_mul(WORD) <= reader.rest().len()
+        });
+        let Some(count) = count else {
+            return Err(reader.error("more columns than there is room for"));
+        };
+        let mut names = Vec::with_capacity(count);
+        for _ in 0..count {
+            names.push(String::from_utf8_lossy(reader.text()?).into_owned());
+        }
+        Ok(Self {
+            names,
+            wire: region.slice(..reader.position()),
+        })
+    }
+
+    /// How many columns; 0 means that the statement yields no result set at all.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are no columns.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The names in order. They may repeat and may be empty.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The name of one column.
+    pub fn get(&self, index: usize) -> Option<&str> {
+        self.names.get(index).map(String::as_str)
+    }
+
+    /// The first column of that name; letter case counts.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|column| column == name)
+    }
+}
+
+/// One message of a result. Cloning shares the bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowsFrame {
+    columns: Arc<Columns>,
+    rows: Bytes,
+    done: bool,
+}
+
+/// Why a frame could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RowsError {
+    /// Its bytes are not a frame of rows.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// It has no rows and says that more follow, which then never ends.
+    #[error("a part of a result without rows")]
+    EmptyPart,
+}
+
+impl RowsFrame {
+    /// Takes a body apart without looking at the rows.
+    ///
+    /// `first` are the columns of the earlier frames of the same result, which must be equal.
+    /// `known` are columns seen before, taken over if the bytes are the same.
+    pub fn decode(
+        body: &Bytes,
+        first: Option<&Arc<Columns>>,
+        known: Option<&Arc<Columns>>,
+    ) -> Result<Self, RowsError> {
+        let whole = Reader::new(body);
+        let Some((region, marker)) = body.split_last_chunk::<WORD>() else {
+            return Err(whole.error("a result without its marker").into());
+        };
+        let done = match u64::from_le_bytes(*marker) {
+            DONE => true,
+            PART => false,
+            _ => return Err(whole.error("a result without its marker").into()),
+        };
+        let region = body.slice(..region.len());
+        let columns = match first
+            .or(known)
+            .filter(|columns| region.starts_with(&columns.wire))
+        {
+            Some(columns) => Arc::clone(columns),
+            None if first.is_some() => {
+                return Err(whole.error("column names changed within a result").into());
+            }
+            None => Arc::new(Columns::decode(&region)?),
+        };
+        let rows = region.slice(columns.wire.len()..);
+        if columns.is_empty() && !rows.is_empty() {
+            return Err(whole.error("rows without columns").into());
+        }
+        if rows.is_empty() && !done {
+            return Err(RowsError::EmptyPart);
+        }
+        Ok(Self {
+            columns,
+            rows,
+            done,
+        })
+    }
+
+    /// Builds a frame, for the side that answers. Rows must be as long as the columns.
+    pub fn build(columns: Arc<Columns>, rows: &[Vec<ValueRef<'_>>], done: bool) -> Self {
+        let mut out = Vec::new();
+        for row in rows {
+            let end = out.len().saturating_add(header_size(columns.len()));
+            for pair in row.chunks(2) {
+                let low = pair.first().map_or(0, |value| value.tag());
+                let high = pair.get(1).map_or(0, |value| value.tag());
+                out.push(low | (high << 4));
+            }
+            out.resize(end, 0);
+            row.iter().for_each(|value| value.encode(&mut out));
+        }
+        Self {
+            columns,
+            rows: out.into(),
+            done,
+        }
+    }
+
+    /// Appends the body as it goes over the wire.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.columns.wire);
+        out.extend_from_slice(&self.rows);
+        wire::put_u64(out, if self.done { DONE } else { PART });
+    }
+
+    /// The columns, the same object for all frames of a result.
+    pub const fn columns(&self) -> &Arc<Columns> {
+        &self.columns
+    }
+
+    /// Whether this frame ends the result.
+    pub const fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether it holds no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Bytes of its rows on the wire.
+    pub fn row_bytes(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// A cursor in front of the first row.
+    #[inline]
+    pub fn rows(&self) -> RowCursor<'_> {
+        RowCursor {
+            reader: Reader::new(&self.rows),
+            tags: &[],
+            left: 0,
+            width: self.columns.len(),
+        }
+    }
+}
+
+const fn header_size(columns: usize) -> usize {
+    padded(columns.div_ceil(2))
+}
+
+/// Walks over the rows of a frame and decodes them on the way, each value once.
+///
+/// ```text
+/// let mut cursor = frame.rows();
+/// while let Some(row) = cursor.next_row()? {
+///     for value in row { let value = value?; .. }
+/// }
+/// ```
+///
+/// After an error the frame is malformed and the connection must be closed.
+#[derive(Clone, Debug)]
+pub struct RowCursor<'a> {
+    reader: Reader<'a>,
+    tags: &'a [u8],
+    left: usize,
+    width: usize,
+}
+
+impl<'a> RowCursor<'a> {
+    /// Goes to the next row, past what has not been read of the row before.
+    #[inline]
+    pub fn next_row(&mut self) -> Result<Option<Row<'_, 'a>>, DecodeError> {
+        while self.left > 0 {
+            self.value()?;
+        }
+        if self.reader.is_empty() {
+            return Ok(None);
+        }
+        self.tags = self.reader.raw(header_size(self.width))?;
+        self.left = self.width;
+        Ok(Some(Row { cursor: self }))
+    }
+
+    /// Fills `values` with the next row; `false` when there is none.
+    #[inline]
+    pub fn next_into(&mut self, values: &mut Vec<ValueRef<'a>>) -> Result<bool, DecodeError> {
+        values.clear();
+        let Some(row) = self.next_row()? else {
+            return Ok(false);
+        };
+        for value in row {
+            values.push(value?);
+        }
+        Ok(true)
+    }
+
+    #[inline]
+    fn value(&mut self) -> Result<ValueRef<'a>, DecodeError> {
+        let column = self.width.wrapping_sub(self.left);
+        let pair = self.tags.get(column >> 1).copied().unwrap_or_default();
+        let tag = if column & 1 == 0 {
+            pair & 0x0f
+        } else {
+            pair >> 4
+        };
+        self.left = self.left.saturating_sub(1);
+        ValueRef::decode(tag, &mut self.reader)
+    }
+}
+
+/// The row at which a cursor stands: an iterator over its values, which outlive it.
+#[derive(Debug)]
+pub struct Row<'c, 'a> {
+    cursor: &'c mut RowCursor<'a>,
+}
+
+impl<'a> Row<'_, 'a> {
+    /// The values; the row itself.
+    #[inline]
+    #[must_use]
+    pub fn values(self) -> Self {
+        self
+    }
+
+    /// The next value as a column index and a value.
+    #[inline]
+    pub fn column(&self) -> usize {
+        self.cursor.width.saturating_sub(self.cursor.left)
+    }
+}
+
+impl<'a> Iterator for Row<'_, 'a> {
+    type Item = Result<ValueRef<'a>, DecodeError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.cursor.left == 0 {
+            return None;
+        }
+        Some(self.cursor.value())
+    }
+
+    #[inline]
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.cursor.left, Some(self.cursor.left))
+    }
+}
+
+impl ExactSizeIterator for Row<'_, '_> {}
