@@ -147,9 +147,9 @@ codes! {
 }
 
 impl Code {
-    /// NOT_LEADER as servers from before 1.0 spell it. SQLite has given the number away since.
+    /// `NOT_LEADER` as servers from before 1.0 spell it. SQLite has given the number away since.
     pub const NOT_LEADER_OLD: Self = Self::IOERR_DATA;
-    /// LEADERSHIP_LOST as servers from before 1.0 spell it.
+    /// `LEADERSHIP_LOST` as servers from before 1.0 spell it.
     pub const LEADERSHIP_LOST_OLD: Self = Self::IOERR_CORRUPTFS;
     /// No server sends a larger code.
     pub const MAX: u64 = 65_535;

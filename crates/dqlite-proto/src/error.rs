@@ -6,7 +6,7 @@
 //! * [`Failure`]: the server understood and said no.
 //! * [`ProtocolError`]: why a [`Session`](crate::Session) had to give its connection up.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::code::Code;
 use crate::message::{RequestKind, ResponseKind};
@@ -113,9 +113,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.message.chars() {
             if c.is_control() {
-                write!(f, "{}", c.escape_default())?
+                write!(f, "{}", c.escape_default())?;
             } else {
-                write!(f, "{c}")?
+                f.write_char(c)?;
             }
         }
         write!(f, " ({})", self.code)

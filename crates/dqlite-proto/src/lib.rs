@@ -23,6 +23,7 @@ pub mod reply;
 pub mod response;
 pub mod rows;
 pub mod session;
+pub mod sql;
 pub mod value;
 pub mod wire;
 

@@ -26,7 +26,7 @@ pub enum Retry {
     Here,
     /// The same request, on the server that leads now.
     Elsewhere,
-    /// The whole transaction; after NotLeader on the server that leads now.
+    /// The whole transaction; after `NotLeader` on the server that leads now.
     Transaction,
 }
 
@@ -150,7 +150,7 @@ pub struct Call {
     pub effect: Effect,
     /// Whether a transaction was open, or may have been.
     pub in_transaction: bool,
-    /// QUERY_SQL of a text that is known to be one statement: undoes the mask of class D.
+    /// `QUERY_SQL` of a text that is known to be one statement: undoes the mask of class D.
     pub one_query: bool,
 }
 
@@ -198,16 +198,18 @@ pub fn of_failure(failure: &Failure, call: Call) -> Verdict {
         failure.kind()
     };
     let (outcome, retry) = match kind {
-        FailureKind::NotLeader => (Outcome::Refused, whole(Retry::Elsewhere, call)),
-        FailureKind::Interrupted => (Outcome::Refused, whole(Retry::Elsewhere, call)),
-        FailureKind::LeadershipLost => (unknown(call), reads(Retry::Elsewhere, call)),
+        FailureKind::NotLeader | FailureKind::Interrupted => {
+            (Outcome::Refused, whole(Retry::Elsewhere, call))
+        }
+        FailureKind::LeadershipLost | FailureKind::Aborted => {
+            (unknown(call), reads(Retry::Elsewhere, call))
+        }
         FailureKind::Raft | FailureKind::Storage => (unknown(call), reads(Retry::Here, call)),
-        FailureKind::Aborted => (unknown(call), reads(Retry::Elsewhere, call)),
+        // A refused COMMIT leaves the transaction open and can be sent again by itself.
         FailureKind::Busy if call.effect == Effect::Commit => (Outcome::Refused, Retry::Here),
         FailureKind::Busy => (Outcome::Refused, whole(Retry::Here, call)),
-        FailureKind::InProgress => (Outcome::Refused, Retry::Here),
+        FailureKind::InProgress | FailureKind::NoStatement => (Outcome::Refused, Retry::Here),
         FailureKind::BusySnapshot => (Outcome::Refused, Retry::Transaction),
-        FailureKind::NoStatement => (Outcome::Refused, Retry::Here),
         _ => (Outcome::Refused, Retry::No),
     };
     Verdict {

@@ -220,7 +220,9 @@ impl Response {
                 wire::put_u32(out, 0);
                 wire::put_u32(out, *id);
                 wire::put_u64(out, *params);
-                tail.iter().for_each(|tail| wire::put_u64(out, *tail));
+                if let Some(tail) = tail {
+                    wire::put_u64(out, *tail);
+                }
             }
             Self::Result {
                 last_insert_id,

@@ -18,7 +18,8 @@ use crate::frame::Limits;
 use crate::value::ValueRef;
 use crate::wire::{self, Reader, WORD, padded};
 
-const PART: u64 = 0xeeee_eeee_eeee_eeee;
+/// The last word of a message that is followed by more of the same result.
+pub const PART: u64 = 0xeeee_eeee_eeee_eeee;
 const DONE: u64 = 0xffff_ffff_ffff_ffff;
 
 /// The column names of a result, with the bytes they came from.
@@ -162,7 +163,9 @@ impl RowsFrame {
                 out.push(low | (high << 4));
             }
             out.resize(end, 0);
-            row.iter().for_each(|value| value.encode(&mut out));
+            for value in row {
+                value.encode(&mut out);
+            }
         }
         Self {
             columns,
@@ -280,7 +283,7 @@ pub struct Row<'c, 'a> {
     cursor: &'c mut RowCursor<'a>,
 }
 
-impl<'a> Row<'_, 'a> {
+impl Row<'_, '_> {
     /// The values; the row itself.
     #[inline]
     #[must_use]
@@ -288,7 +291,7 @@ impl<'a> Row<'_, 'a> {
         self
     }
 
-    /// The next value as a column index and a value.
+    /// The column whose value comes next.
     #[inline]
     pub fn column(&self) -> usize {
         self.cursor.width.saturating_sub(self.cursor.left)
