@@ -20,7 +20,8 @@ use crate::wire::{self, Reader, WORD, padded};
 
 /// The last word of a message that is followed by more of the same result.
 pub const PART: u64 = 0xeeee_eeee_eeee_eeee;
-const DONE: u64 = 0xffff_ffff_ffff_ffff;
+/// The marker that ends a result.
+pub const DONE: u64 = 0xffff_ffff_ffff_ffff;
 
 /// The column names of a result, with the bytes they came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

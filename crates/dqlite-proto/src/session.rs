@@ -1,21 +1,21 @@
 //! One client connection as a state machine: no I/O, no clock.
 
+mod receive;
+mod send;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::code::Code;
 use crate::error::{Failure, ProtocolError, Violation};
-use crate::frame::{FrameError, HANDSHAKE, Header, Limits};
-use crate::message::{Asked, Request, RequestKind, Response, ResponseKind};
-use crate::name;
+use crate::frame::{HANDSHAKE, Limits};
+use crate::message::{Request, RequestKind, Response};
 use crate::outbox::Outbox;
-use crate::outcome::FailureKind;
 use crate::params::ParamsRef;
-use crate::reply::{self, ServerClass};
+use crate::reply::ServerClass;
 use crate::rows::{Columns, RowsFrame};
-use crate::wire::WORD;
 
 /// Names one request of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -318,284 +318,6 @@ impl Session {
     }
 }
 
-/// Sending.
-impl Session {
-    fn check(&self, request: &Request<'_>) -> Result<(), Violation> {
-        if self.state != State::Live {
-            return Err(Violation::Lost);
-        }
-        match *request {
-            Request::Open { name, .. } => {
-                if self.database != Database::Closed {
-                    return Err(Violation::AlreadyOpen);
-                }
-                name::check_database(name)
-            }
-            Request::Dump { name } => name::check_database(name),
-            Request::Prepare { .. } => {
-                let statements = self.statements.len().saturating_add(self.preparing);
-                if statements >= self.limits.statements_max {
-                    return Err(Violation::TooManyStatements(statements));
-                }
-                self.check_open()
-            }
-            Request::Exec { statement, params } | Request::Query { statement, params } => {
-                let expected = self.check_statement(statement)?;
-                if expected != params.len() as u64 {
-                    return Err(Violation::ParameterCount {
-                        expected,
-                        given: params.len(),
-                    });
-                }
-                Ok(())
-            }
-            Request::Finalize { statement } => self.check_statement(statement).map(|_| ()),
-            Request::ExecSql { .. } | Request::QuerySql { .. } => self.check_open(),
-            Request::Heartbeat { .. } => Err(Violation::Harmful("HEARTBEAT")),
-            Request::Connect { .. } => Err(Violation::Harmful("CONNECT")),
-            Request::Cluster { format: 2.. } | Request::Describe { format: 1.. } => {
-                Err(Violation::Harmful("an unknown format"))
-            }
-            Request::Add { address, .. } if address.len() > self.limits.address_bytes_max => {
-                let max = self.limits.address_bytes_max;
-                Err(Violation::AddressTooLong {
-                    bytes: address.len(),
-                    max,
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_open(&self) -> Result<(), Violation> {
-        if self.database == Database::Closed {
-            Err(Violation::NotOpen)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn check_statement(&self, id: u32) -> Result<u64, Violation> {
-        self.check_open()?;
-        self.statement(id).ok_or(Violation::DeadStatement(id))
-    }
-
-    fn enqueue(
-        &mut self,
-        request: &Request<'_>,
-        schema: u8,
-        purpose: Purpose,
-    ) -> Result<Ticket, Violation> {
-        let bytes = request.body_size(schema);
-        if bytes > self.limits.request_bytes_max {
-            let max = self.limits.request_bytes_max;
-            return Err(Violation::RequestTooLarge { bytes, max });
-        }
-        let size = bytes.saturating_add(WORD);
-        let in_flight = self.bytes_in_flight.saturating_add(size);
-        let full = self.queue.len() >= self.limits.requests_in_flight_max
-            || (in_flight > self.limits.bytes_in_flight_max && !self.queue.is_empty());
-        if full && purpose != Purpose::Unwanted {
-            return Err(Violation::WindowFull);
-        }
-        request.encode(schema, self.outbox.buffer())?;
-        self.bytes_in_flight = in_flight;
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket = self.next_ticket.wrapping_add(1);
-        self.queue.push_back(Pending {
-            ticket,
-            kind: request.kind(),
-            purpose,
-            end: self.outbox.end(),
-            size,
-            roles: !matches!(request, Request::Cluster { format: 0 }),
-            columns: None,
-        });
-        Ok(ticket)
-    }
-}
-
-/// Receiving.
-impl Session {
-    fn next_event(&mut self) -> Result<Option<Event>, ProtocolError> {
-        while let Some((header, body)) = self.frame()? {
-            if let Some(event) = self.reply(header, &body)? {
-                return Ok(Some(event));
-            }
-        }
-        Ok(None)
-    }
-
-    fn frame(&mut self) -> Result<Option<(Header, Bytes)>, ProtocolError> {
-        let Some(word) = self.inbox.first_chunk::<WORD>() else {
-            return Ok(None);
-        };
-        let header = Header::decode(*word);
-        let max = match ResponseKind(header.kind) {
-            ResponseKind::FILES => self.limits.dump_bytes_max,
-            _ => self.limits.reply_bytes_max,
-        };
-        header.check(max as u64)?;
-        let body = usize::try_from(header.body_bytes()).unwrap_or(usize::MAX);
-        let whole = body.saturating_add(WORD);
-        if self.inbox.len() < whole {
-            return Ok(None);
-        }
-        let mut frame = self.inbox.split_to(whole).freeze();
-        frame.advance(WORD);
-        Ok(Some((header, frame)))
-    }
-
-    fn reply(&mut self, header: Header, body: &Bytes) -> Result<Option<Event>, ProtocolError> {
-        let kind = ResponseKind(header.kind);
-        if kind.name().is_none() {
-            let unknown = FrameError::Unknown {
-                kind: header.kind,
-                schema: header.schema,
-            };
-            return Err(unknown.into());
-        }
-        let Some(head) = self.queue.front_mut() else {
-            return Err(ProtocolError::Unsolicited(kind));
-        };
-        if !reply::answers(head.kind, kind) {
-            return Err(ProtocolError::Unexpected {
-                request: head.kind,
-                reply: kind,
-            });
-        }
-        let asked = Asked {
-            legacy: false,
-            roles: head.roles,
-            first: head.columns.as_ref(),
-            known: self.columns.as_ref(),
-            limits: &self.limits,
-        };
-        let response = Response::decode(header, body, &asked)?;
-        if head.purpose == Purpose::Unwanted {
-            self.drained = self.drained.saturating_add(header.body_bytes());
-            if self.drained > self.limits.drain_bytes_max {
-                return Err(ProtocolError::DrainLimit(self.drained));
-            }
-        } else {
-            self.drained = 0;
-        }
-        if let Response::Rows(frame) = response {
-            let (ticket, done) = (head.ticket, frame.is_done());
-            let wanted = head.purpose == Purpose::Wanted;
-            head.columns = Some(Arc::clone(frame.columns()));
-            self.columns = Some(Arc::clone(frame.columns()));
-            if done {
-                self.settle();
-            }
-            return Ok(wanted.then_some(Event::Rows {
-                ticket,
-                frame,
-                done,
-            }));
-        }
-        self.complete(response)
-    }
-
-    /// Takes the request whose reply is complete from the queue.
-    fn settle(&mut self) -> Option<Pending> {
-        let head = self.queue.pop_front()?;
-        self.bytes_in_flight = self.bytes_in_flight.saturating_sub(head.size);
-        if head.kind == RequestKind::PREPARE && !head.purpose.is_probe() {
-            self.preparing = self.preparing.saturating_sub(1);
-        }
-        Some(head)
-    }
-
-    fn complete(&mut self, response: Response) -> Result<Option<Event>, ProtocolError> {
-        let Some(head) = self.settle() else {
-            return Ok(None);
-        };
-        let ticket = head.ticket;
-        let ended = (head.kind == RequestKind::QUERY || head.kind == RequestKind::QUERY_SQL)
-            && response == Response::Empty;
-        let response = if ended {
-            Response::Failure(interrupted())
-        } else {
-            response
-        };
-        match head.purpose {
-            Purpose::ProbePrepare => self.first_probe(&response),
-            Purpose::ProbeQuery(first) => {
-                self.class = Some(ServerClass::of_probes(first, probe_code(&response)));
-            }
-            Purpose::Wanted | Purpose::Unwanted => self.follow(&head, &response)?,
-        }
-        if head.purpose != Purpose::Wanted {
-            return Ok(None);
-        }
-        Ok(Some(match response {
-            Response::Failure(failure) => Event::Failed { ticket, failure },
-            response => Event::Reply { ticket, response },
-        }))
-    }
-
-    fn first_probe(&mut self, response: &Response) {
-        let code = probe_code(response);
-        let second = self
-            .queue
-            .iter_mut()
-            .find(|p| p.purpose == Purpose::ProbeQuery(Code::OK));
-        if let Some(second) = second {
-            second.purpose = Purpose::ProbeQuery(code);
-        }
-    }
-
-    /// What a reply changes in the session.
-    fn follow(&mut self, head: &Pending, response: &Response) -> Result<(), ProtocolError> {
-        match *response {
-            Response::Db { .. } => self.database = Database::Open,
-            Response::Stmt { id, params, .. } => {
-                if self.statements.insert(id, params).is_some() {
-                    let error = crate::DecodeError {
-                        what: "a statement id that is in use",
-                        at: 4,
-                    };
-                    return Err(ProtocolError::Malformed {
-                        kind: ResponseKind::STMT,
-                        error,
-                    });
-                }
-                if head.purpose == Purpose::Unwanted {
-                    self.statements.remove(&id);
-                    let finalize = Request::Finalize { statement: id };
-                    // Cannot fail: it is small, and the window is not asked.
-                    let _ = self.enqueue(&finalize, 0, Purpose::Unwanted);
-                }
-            }
-            Response::Failure(ref failure) => self.follow_failure(head, failure),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn follow_failure(&mut self, head: &Pending, failure: &Failure) {
-        let kind = failure.kind();
-        let with_database = self.database != Database::Closed;
-        if head.kind == RequestKind::OPEN && kind != FailureKind::AlreadyOpen {
-            self.database = Database::Closed;
-        }
-        let over = match kind {
-            FailureKind::NotLeader | FailureKind::LeadershipLost | FailureKind::NoStatement => true,
-            // An INTERRUPT of ours ends one statement, anything else ends the session.
-            FailureKind::Interrupted => !self
-                .queue
-                .iter()
-                .any(|later| later.kind == RequestKind::INTERRUPT),
-            _ => false,
-        };
-        if over && with_database {
-            self.state = State::Lost;
-            self.statements.clear();
-        }
-    }
-}
-
 impl Purpose {
     const fn is_probe(self) -> bool {
         matches!(self, Self::ProbePrepare | Self::ProbeQuery(_))
@@ -614,20 +336,5 @@ impl Pending {
         } else {
             Progress::Unsent
         }
-    }
-}
-
-/// How a class D server that is closing answers a query: EMPTY, which stands for this.
-fn interrupted() -> Failure {
-    Failure {
-        code: Code::INTERRUPT,
-        message: "interrupted".to_owned(),
-    }
-}
-
-const fn probe_code(response: &Response) -> Code {
-    match response {
-        Response::Failure(failure) => failure.code,
-        _ => Code::OK,
     }
 }

@@ -95,7 +95,7 @@ impl<'a> ValueRef<'a> {
     }
 
     /// The tag that announces this value.
-    pub(crate) const fn tag(self) -> u8 {
+    pub const fn tag(self) -> u8 {
         match self {
             Self::Integer(_) => tag::INTEGER,
             Self::Float(_) => tag::FLOAT,
