@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use ids::{decimal, decimal_opt, decimal_vec};
 
+pub(crate) use lines::{Lines, decode, encode};
 pub use lines::{Received, Unreadable, read, write};
 pub use parts::{
     Answer, App, HandedOver, Member, Missing, Refusal, Role, RoleChange, Stage, State, Tried,

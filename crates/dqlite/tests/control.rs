@@ -1,5 +1,10 @@
 //! The control channel's messages, byte by byte as the other end sees them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, too"
+)]
+
 use dqlite::control::{
     Answer, App, FromNode, HandedOver, LINE_BYTES_MAX, Member, Missing, Received, Refusal, Role,
     RoleChange, Stage, State, ToNode, Tried, VERSION, read, write,
