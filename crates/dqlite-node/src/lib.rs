@@ -1,1 +1,24 @@
 //! Hosts a dqlite engine: gateway, membership, roles.
+
+mod address;
+mod board;
+pub mod config;
+pub mod data_dir;
+pub mod error;
+pub mod event;
+pub mod founder;
+mod gateway;
+mod handover;
+mod health;
+mod keeper;
+mod leader;
+mod lock;
+mod peer;
+mod prober;
+pub mod roles;
+mod round;
+mod watch;
+pub mod yaml;
+
+pub use config::{Complaint, NodeConfig};
+pub use error::{HostError, Stage};

@@ -1,0 +1,201 @@
+//! What is known of the node right now; every change of it is an event.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{NodeInfo, Role};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::event::{Event, Missing, RoleChange, State};
+
+/// Decisions kept for `explain`.
+const DECISIONS_MAX: usize = 100;
+
+/// The one place where tasks of a node leave what they know.
+#[derive(Debug)]
+pub(crate) struct Board {
+    events: mpsc::Sender<Event>,
+    started: Instant,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    state: State,
+    why: String,
+    missing: Vec<Missing>,
+    id: u64,
+    address: String,
+    leader: Option<(u64, String)>,
+    leader_seen: Instant,
+    members: Vec<NodeInfo>,
+    role: Option<Role>,
+    was_ready: bool,
+    decisions: VecDeque<String>,
+    pause_max: Duration,
+}
+
+impl Board {
+    /// `started` is when the process began.
+    pub(crate) fn new(events: mpsc::Sender<Event>, address: &str, started: Instant) -> Self {
+        let facts = Facts {
+            state: State::Starting,
+            why: String::new(),
+            missing: Vec::new(),
+            id: 0,
+            address: address.to_owned(),
+            leader: None,
+            leader_seen: started,
+            members: Vec::new(),
+            role: None,
+            was_ready: false,
+            decisions: VecDeque::new(),
+            pause_max: Duration::ZERO,
+        };
+        Self { events, started, facts: Mutex::new(facts) }
+    }
+
+    /// Sends an event. A reader that does not keep up loses events, never the node its pace.
+    pub(crate) fn tell(&self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            tracing::debug!("an event was dropped: nobody reads them");
+        }
+    }
+
+    pub(crate) fn warn(&self, code: &'static str, text: String) {
+        tracing::warn!("{text}");
+        self.tell(Event::Warn { code, text });
+    }
+
+    /// Enters a state. Once draining or removed, a node stays so.
+    pub(crate) fn enter(&self, to: State, why: &str, missing: Vec<Missing>) {
+        let mut facts = self.facts();
+        let from = facts.state;
+        let ended = matches!(from, State::Draining | State::Removed);
+        if ended && to != State::Removed {
+            return;
+        }
+        if from == to && facts.why == why && facts.missing == missing {
+            return;
+        }
+        (facts.state, facts.why, facts.missing) = (to, why.to_owned(), missing.clone());
+        let first = to == State::Ready && !std::mem::replace(&mut facts.was_ready, true);
+        drop(facts);
+        if from != to {
+            tracing::info!("state {from:?} -> {to:?}: {why}");
+        }
+        self.tell(Event::State { from, to, why: why.to_owned(), missing });
+        if first {
+            self.tell(Event::Ready { after: self.started.elapsed() });
+        }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.facts().state
+    }
+
+    pub(crate) fn identify(&self, id: u64, address: &str, bootstrapped: bool) {
+        self.facts().id = id;
+        self.tell(Event::Identity { id, address: address.to_owned(), bootstrapped });
+    }
+
+    /// The leader that the own engine sees.
+    pub(crate) fn see_leader(&self, leader: Option<(u64, String)>) {
+        let mut facts = self.facts();
+        let now = Instant::now();
+        let since = if facts.leader.is_none() { now - facts.leader_seen } else { Duration::ZERO };
+        if leader.is_some() || facts.leader.is_some() {
+            facts.leader_seen = now;
+        }
+        if facts.leader == leader {
+            return;
+        }
+        facts.leader.clone_from(&leader);
+        drop(facts);
+        self.tell(Event::Leader { leader, since });
+    }
+
+    pub(crate) fn leader(&self) -> Option<(u64, String)> {
+        self.facts().leader.clone()
+    }
+
+    /// The members that the leader named. True if they differ from those known.
+    pub(crate) fn see_members(&self, list: &[NodeInfo], by: &str) -> bool {
+        let mut facts = self.facts();
+        let known = std::mem::replace(&mut facts.members, list.to_vec());
+        let own = list.iter().find(|member| member.id == facts.id).map(|member| member.role);
+        let role = own.filter(|own| facts.role != Some(*own));
+        facts.role = own;
+        drop(facts);
+        let came = list.iter().filter(|member| !known.contains(member));
+        let went = known.iter().filter(|old| !list.iter().any(|member| member.id == old.id));
+        let changed: Vec<u64> = came.chain(went).map(|member| member.id).collect();
+        if let Some(role) = role {
+            self.tell(Event::Role { role, by: by.to_owned() });
+        }
+        if changed.is_empty() {
+            return false;
+        }
+        self.tell(Event::Members { list: list.to_vec(), changed });
+        true
+    }
+
+    pub(crate) fn members(&self) -> Vec<NodeInfo> {
+        self.facts().members.clone()
+    }
+
+    pub(crate) fn adjusted(&self, changes: Vec<RoleChange>, failed: Vec<Missing>) {
+        let mut facts = self.facts();
+        for change in &changes {
+            tracing::info!("roles: {}: {}", change.rule, change.why);
+            facts.decisions.push_back(format!("{}: {}", change.rule, change.why));
+        }
+        let surplus = facts.decisions.len().saturating_sub(DECISIONS_MAX);
+        facts.decisions.drain(..surplus);
+        drop(facts);
+        self.tell(Event::RolesAdjusted { changes, failed });
+    }
+
+    /// The last role decisions of this node, oldest first.
+    pub(crate) fn decisions(&self) -> Vec<String> {
+        self.facts().decisions.iter().cloned().collect()
+    }
+
+    /// A question to the engine took this long.
+    pub(crate) fn see_pause(&self, pause: Duration) {
+        let mut facts = self.facts();
+        facts.pause_max = facts.pause_max.max(pause);
+    }
+
+    pub(crate) fn beat(&self, connections: u64) {
+        let pause_max = std::mem::take(&mut self.facts().pause_max);
+        self.tell(Event::Beat { pause_max, connections });
+    }
+
+    /// Everything, for a command.
+    pub(crate) fn status(&self) -> Value {
+        let facts = self.facts();
+        let members: Vec<Value> = facts.members.iter().map(member).collect();
+        json!({
+            "state": format!("{:?}", facts.state),
+            "why": facts.why,
+            "id": facts.id.to_string(),
+            "address": facts.address,
+            "role": facts.role.map(Role::name),
+            "leader": facts.leader.as_ref().map(|(_, address)| address),
+            "members": members,
+            "missing": facts.missing,
+            "uptime_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn member(member: &NodeInfo) -> Value {
+    json!({ "id": member.id.to_string(), "address": member.address, "role": member.role.name() })
+}

@@ -1,0 +1,358 @@
+//! The options of a node: one table for names, types and defaults, and what is wrong with them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use crate::address;
+use crate::founder::InitialState;
+use crate::roles::{Targets, TwoNode};
+
+/// One option that will not do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The option.
+    pub option: String,
+    /// Its value, as given.
+    pub value: String,
+    /// What is wrong with it, and what would be right.
+    pub reason: String,
+}
+
+impl std::fmt::Display for Complaint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "option {} = {}: {}", self.option, self.value, self.reason)
+    }
+}
+
+/// A second listener for programs on the same machine.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(untagged)]
+pub enum UnixSocket {
+    /// `false`: none. `true`: the usual place.
+    Wanted(bool),
+    /// At this path.
+    At(PathBuf),
+}
+
+/// When old log entries are dropped after a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrailingStrategy {
+    /// `snapshot_trailing` entries are kept.
+    Static,
+    /// No more is kept than the snapshot weighs.
+    Dynamic,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What went wrong for good.
+    Error,
+    /// What an operator should know.
+    Warn,
+    /// What changed.
+    Info,
+    /// What was decided, and why.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Defines [`NodeConfig`] with its names and defaults; `null` means the default.
+macro_rules! options {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
+        /// Everything that a node process is told at its start.
+        #[derive(Clone, Debug, PartialEq)]
+        #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+        pub struct NodeConfig {
+            $($(#[$doc])* pub $name: $type,)*
+        }
+
+        impl NodeConfig {
+            /// The names of all options.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            fn read(options: &Map<String, Value>, complaints: &mut Vec<Complaint>) -> Self {
+                Self { $($name: field(options, stringify!($name), $default, complaints),)* }
+            }
+        }
+    };
+}
+
+options! {
+    /// Advertised `HOST:PORT`: recorded in the log, dialled by the others as it is written.
+    address: String = String::new();
+    /// Where everything is stored.
+    data_dir: PathBuf = PathBuf::new();
+    /// The id wanted on a first start; decimal text or a number. Else it is drawn.
+    node_id: Option<Id> = None;
+    /// Where the gateway listens; the advertised address if absent.
+    bind_address: Option<String> = None;
+    /// The listener for programs on the same machine.
+    unix_socket: UnixSocket = UnixSocket::Wanted(true);
+    /// Addresses of all nodes; the first may found the cluster.
+    cluster: Vec<String> = Vec::new();
+    /// What an empty directory means.
+    initial_state: InitialState = InitialState::Auto;
+    /// Members of one failure domain are expected to fail together.
+    failure_domain: Id = Id(0);
+    /// Lower is promoted first.
+    weight: u64 = 0;
+    /// The time a message takes; elections follow after 15 to 30 times as much.
+    network_latency_ms: u32 = 20;
+    /// How long a writer waits for another one.
+    busy_timeout_ms: u32 = 5000;
+    /// Log entries between two snapshots.
+    snapshot_threshold: u32 = 1024;
+    /// Log entries kept behind a snapshot.
+    snapshot_trailing: u32 = 8192;
+    /// Whether fewer may be kept.
+    snapshot_trailing_strategy: TrailingStrategy = TrailingStrategy::Static;
+    /// Whether snapshots are compressed; the engine's own default if absent.
+    snapshot_compression: Option<bool> = None;
+    /// Size of the log's writes; probed if absent.
+    block_size_bytes: Option<u32> = None;
+    /// Whether the engine may put damaged segments aside; decided by the membership if absent.
+    auto_recovery: Option<bool> = None;
+    /// Threads that execute statements.
+    worker_threads: u32 = 16;
+    /// Whether this node assigns roles when it leads.
+    manage_roles: bool = true;
+    /// Voters wanted.
+    voters: u32 = 3;
+    /// Stand-bys wanted.
+    standbys: u32 = 3;
+    /// What the second of exactly two members is.
+    two_node: TwoNode = TwoNode::StandBy;
+    /// Seconds between two rounds of role decisions.
+    roles_interval: f64 = 10.0;
+    /// Seconds without an answer after which a member loses its seat.
+    offline_after: f64 = 10.0;
+    /// Whether leadership and seat are given away before a stop.
+    handover_on_stop: bool = true;
+    /// Seconds that giving them away may take.
+    handover_timeout: f64 = 3.0;
+    /// Client connections at a time.
+    max_connections: u32 = 1024;
+    /// Seconds until the first word of a connection must have come.
+    handshake_timeout: f64 = 5.0;
+    /// TCP keepalive: seconds idle, seconds between probes, probes.
+    keepalive: (u32, u32, u32) = (3, 3, 3);
+    /// Milliseconds after which unacknowledged bytes end a client's connection; 0 = the kernel's.
+    user_timeout_ms: u32 = 30_000;
+    /// What is logged.
+    log_level: LogLevel = LogLevel::Info;
+}
+
+/// A node's id: JSON carries it as decimal text, because many readers lose integers above 2^53.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Id(pub u64);
+
+impl<'de> serde::Deserialize<'de> for Id {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        let written = <Written as serde::Deserialize>::deserialize(from);
+        let id = match written {
+            Ok(Written::Number(id)) => Some(id),
+            Ok(Written::Text(text)) => text.parse().ok(),
+            Err(_) => None,
+        };
+        id.map(Self).ok_or_else(|| serde::de::Error::custom("not an integer of 0 to 2^64-1"))
+    }
+}
+
+impl NodeConfig {
+    /// Reads options by name and validates them, giving all complaints at once.
+    pub fn from_options(options: &Map<String, Value>) -> Result<Self, Vec<Complaint>> {
+        let mut complaints = Vec::new();
+        for (name, value) in options {
+            if !Self::NAMES.contains(&name.as_str()) {
+                let nearest = nearest(name);
+                let reason = format!("no such option; the nearest is {nearest}");
+                complaints.push(Complaint::new(name, value, reason));
+            }
+        }
+        let config = Self::read(options, &mut complaints);
+        let unread: Vec<String> = complaints.iter().map(|one| one.option.clone()).collect();
+        if let Err(more) = config.validate() {
+            complaints.extend(more.into_iter().filter(|one| !unread.contains(&one.option)));
+        }
+        if complaints.is_empty() { Ok(config) } else { Err(complaints) }
+    }
+
+    /// Everything that is wrong with the values, without a look at the machine.
+    pub fn validate(&self) -> Result<(), Vec<Complaint>> {
+        let mut complaints = Vec::new();
+        let mut check = |holds: bool, option: &str, value: &dyn std::fmt::Display, reason: &str| {
+            if !holds {
+                complaints.push(Complaint::new(option, value, reason));
+            }
+        };
+        let id = self.node_id.map_or(1, |Id(id)| id);
+        check(id > 0, "node_id", &id, "must be 1 to 2^64-1");
+        check(self.weight < 1 << 31, "weight", &self.weight, "must be 0 to 2^31-1");
+        let hour = 3_600_000;
+        let latency = self.network_latency_ms;
+        check((1..=hour).contains(&latency), "network_latency_ms", &latency, "must be 1 to 3600000");
+        let busy = self.busy_timeout_ms;
+        check(busy <= hour, "busy_timeout_ms", &busy, "must be 0 to 3600000");
+        let (threshold, trailing) = (self.snapshot_threshold, self.snapshot_trailing);
+        check(threshold > 0, "snapshot_threshold", &threshold, "must be 1 to 2^32-1");
+        let enough = trailing >= 4 && trailing >= threshold;
+        let reason = format!("must be at least 4 and at least snapshot_threshold, {threshold}");
+        check(enough, "snapshot_trailing", &trailing, &reason);
+        if let Some(size) = self.block_size_bytes {
+            let fits = size.is_power_of_two() && (512..=262_144).contains(&size);
+            let reason = "must be 512, 1024, 2048, 4096, ... 262144 (powers of two)";
+            check(fits, "block_size_bytes", &size, reason);
+        }
+        let threads = self.worker_threads;
+        check((4..=128).contains(&threads), "worker_threads", &threads, "must be 4 to 128");
+        let odd = self.voters % 2 == 1 && self.voters <= 99;
+        check(odd, "voters", &self.voters, "must be odd, 1 to 99");
+        check(self.standbys <= 99, "standbys", &self.standbys, "must be 0 to 99");
+        let between = |seconds: f64, low: f64, high: f64| (low..=high).contains(&seconds);
+        let interval = self.roles_interval;
+        check(between(interval, 0.1, 3600.0), "roles_interval", &interval, "must be 0.1 to 3600 s");
+        let least = (2.0 * self.election_timeout().as_secs_f64()).max(0.5);
+        let reason = format!("must be {least} (2 election timeouts) to 3600 s");
+        let offline = self.offline_after;
+        check(between(offline, least, 3600.0), "offline_after", &offline, &reason);
+        let handover = self.handover_timeout;
+        check(between(handover, 0.0, 60.0), "handover_timeout", &handover, "must be 0 to 60 s");
+        let most = self.max_connections;
+        check((1..=100_000).contains(&most), "max_connections", &most, "must be 1 to 100000");
+        let handshake = self.handshake_timeout;
+        check(between(handshake, 0.1, 3600.0), "handshake_timeout", &handshake, "0.1 to 3600 s");
+        let (idle, every, probes) = self.keepalive;
+        let sane = [idle, every, probes].iter().all(|part| (1..=32_767).contains(part));
+        let value = format!("({idle}, {every}, {probes})");
+        check(sane, "keepalive", &value, "must be three numbers of 1 to 32767");
+        self.validate_places(&mut complaints);
+        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
+    }
+
+    fn validate_places(&self, complaints: &mut Vec<Complaint>) {
+        let mut complain = |option: &str, value: &str, reason: String| {
+            complaints.push(Complaint::new(option, &value, reason));
+        };
+        if let Err(reason) = address::advertised(&self.address) {
+            complain("address", &self.address, reason);
+        }
+        if let Some(Err(reason)) = self.bind_address.as_deref().map(address::bindable) {
+            complain("bind_address", self.bind_address.as_deref().unwrap_or_default(), reason);
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            complain("data_dir", "", "a directory is required".to_owned());
+        }
+        if self.cluster.len() > 256 {
+            let reason = "at most 256 addresses".to_owned();
+            complain("cluster", &self.cluster.len().to_string(), reason);
+        }
+        let mut known: Vec<String> = Vec::new();
+        for (index, entry) in self.cluster.iter().enumerate() {
+            let option = format!("cluster[{index}]");
+            match address::advertised(entry) {
+                Err(reason) => complain(&option, entry, reason),
+                Ok(canonical) if known.contains(&canonical) => {
+                    complain(&option, entry, "listed before".to_owned());
+                }
+                Ok(canonical) => known.push(canonical),
+            }
+        }
+        let own = address::canonical(&self.address);
+        match self.initial_state {
+            InitialState::New if known.first().is_some_and(|first| *first != own) => {
+                let reason = format!("the first of cluster is {}, not this node", known[0]);
+                complain("initial_state", "new", reason);
+            }
+            InitialState::Existing if known.iter().all(|other| *other == own) => {
+                let reason = "needs the addresses of the cluster to join".to_owned();
+                complain("initial_state", "existing", reason);
+            }
+            _ => {}
+        }
+    }
+
+    /// The least time after which a follower misses its leader.
+    pub fn election_timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.network_latency_ms) * 15)
+    }
+
+    /// The targets of the role decisions.
+    pub fn targets(&self) -> Targets {
+        Targets {
+            voters: self.voters as usize,
+            standbys: self.standbys as usize,
+            two_node: self.two_node,
+        }
+    }
+
+    /// The list of all nodes in canonical form.
+    pub(crate) fn canonical_cluster(&self) -> Vec<String> {
+        self.cluster.iter().map(|entry| address::canonical(entry)).collect()
+    }
+
+    /// Where the gateway listens, in canonical form.
+    pub(crate) fn bind_text(&self) -> String {
+        let text = self.bind_address.as_deref().unwrap_or(&self.address);
+        address::bindable(text).unwrap_or_else(|_| text.to_owned())
+    }
+
+    /// The path of the second listener, if one is wanted.
+    pub(crate) fn unix_path(&self) -> Option<PathBuf> {
+        match &self.unix_socket {
+            UnixSocket::Wanted(false) => None,
+            UnixSocket::Wanted(true) => Some(self.data_dir.join("node.sock")),
+            UnixSocket::At(path) => Some(path.clone()),
+        }
+    }
+}
+
+impl Complaint {
+    fn new(option: &str, value: &dyn std::fmt::Display, reason: impl Into<String>) -> Self {
+        Self { option: option.to_owned(), value: value.to_string(), reason: reason.into() }
+    }
+}
+
+fn field<T: serde::de::DeserializeOwned>(
+    options: &Map<String, Value>,
+    name: &str,
+    default: T,
+    complaints: &mut Vec<Complaint>,
+) -> T {
+    match options.get(name) {
+        None | Some(Value::Null) => default,
+        Some(value) => serde_json::from_value(value.clone()).unwrap_or_else(|reason| {
+            complaints.push(Complaint::new(name, value, reason.to_string()));
+            default
+        }),
+    }
+}
+
+fn nearest(name: &str) -> &'static str {
+    let distance = |known: &str| edit_distance(name.as_bytes(), known.as_bytes());
+    NodeConfig::NAMES.iter().min_by_key(|known| distance(known)).copied().unwrap_or_default()
+}
+
+fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = std::mem::replace(&mut row[j + 1], 0);
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,112 @@
+//! Which members answer: pure bookkeeping of probes.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{Metadata, NodeInfo};
+
+use crate::roles::{Health, Member};
+
+/// After the first failed probe the member is asked again this soon, then after twice as long.
+const SUSPICION: Duration = Duration::from_secs(1);
+
+/// What the probes of all members have shown.
+#[derive(Debug, Default)]
+pub(crate) struct Probes {
+    known: HashMap<u64, Probe>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    metadata: Metadata,
+    /// When it answered last, or was asked first if it never did.
+    answered: Instant,
+    failures: u32,
+    asked: Instant,
+}
+
+impl Probes {
+    /// Takes a member's answer, or its silence.
+    pub(crate) fn note(&mut self, id: u64, answer: Option<Metadata>, now: Instant) {
+        let new = Probe { metadata: Metadata::default(), answered: now, failures: 0, asked: now };
+        let probe = self.known.entry(id).or_insert(new);
+        probe.asked = now;
+        match answer {
+            Some(metadata) => (probe.metadata, probe.answered, probe.failures) = (metadata, now, 0),
+            None => probe.failures = probe.failures.saturating_add(1),
+        }
+    }
+
+    /// Forgets who is no member any more.
+    pub(crate) fn keep(&mut self, members: &[NodeInfo]) {
+        self.known.retain(|id, _| members.iter().any(|member| member.id == *id));
+    }
+
+    /// The members as the role decisions see them.
+    pub(crate) fn members(
+        &self,
+        members: &[NodeInfo],
+        offline_after: Duration,
+        now: Instant,
+    ) -> Vec<Member> {
+        let health = |id: u64| match self.known.get(&id) {
+            None => Health::Suspect { domain: 0, weight: 0 },
+            Some(probe) => {
+                let Metadata { failure_domain: domain, weight } = probe.metadata;
+                match probe.failures {
+                    0 => Health::Online { domain, weight },
+                    _ if now - probe.answered < offline_after => Health::Suspect { domain, weight },
+                    _ => Health::Offline,
+                }
+            }
+        };
+        let member = |info: &NodeInfo| Member {
+            id: info.id,
+            address: info.address.clone(),
+            role: info.role,
+            health: health(info.id),
+        };
+        members.iter().map(member).collect()
+    }
+
+    /// When somebody should be asked again out of turn.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let due = |probe: &Probe| match probe.failures {
+            0 => None,
+            failures => Some(probe.asked + SUSPICION * (1 << failures.min(3)) / 2),
+        };
+        self.known.values().filter_map(due).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dqlite_proto::Role;
+
+    use super::*;
+
+    fn health(probes: &Probes, now: Instant) -> Health {
+        let member = NodeInfo { id: 7, address: "a:1".to_owned(), role: Role::Voter };
+        probes.members(&[member], Duration::from_secs(10), now)[0].health
+    }
+
+    #[test]
+    fn silence_makes_suspect_then_offline_and_one_answer_cures_it() {
+        let begin = Instant::now();
+        let mut probes = Probes::default();
+        let answer = Metadata { failure_domain: 2, weight: 3 };
+        probes.note(7, Some(answer), begin);
+        assert_eq!(health(&probes, begin), Health::Online { domain: 2, weight: 3 });
+        assert_eq!(probes.next(), None);
+        let later = begin + Duration::from_secs(4);
+        probes.note(7, None, later);
+        assert_eq!(health(&probes, later), Health::Suspect { domain: 2, weight: 3 });
+        assert_eq!(probes.next(), Some(later + Duration::from_secs(1)));
+        let long = begin + Duration::from_secs(11);
+        probes.note(7, None, long);
+        assert_eq!(health(&probes, long), Health::Offline);
+        assert_eq!(probes.next(), Some(long + Duration::from_secs(2)));
+        probes.note(7, Some(answer), long);
+        assert_eq!(health(&probes, long), Health::Online { domain: 2, weight: 3 });
+    }
+}

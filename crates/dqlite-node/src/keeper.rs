@@ -1,0 +1,282 @@
+//! The loop that gives the node its seat, keeps what it knows of the cluster fresh, and assigns
+//! roles while the node leads.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{NodeInfo, Request, Role};
+use tokio::sync::watch;
+
+use crate::address::canonical;
+use crate::error::HostError;
+use crate::event::{Missing, State};
+use crate::health::Probes;
+use crate::leader::{Leader, Local, PATIENCE};
+use crate::peer::PeerError;
+use crate::prober::Pause;
+use crate::roles;
+use crate::round;
+use crate::watch::View;
+
+/// A change that only needs the leader's log.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
+/// *Engine*: a promotion waits for the new voter to catch up.
+pub(crate) const PROMOTION_PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at a list that lacks this node.
+const ABSENCE: Duration = Duration::from_secs(1);
+
+/// Joins, settles, and then watches over the membership.
+pub(crate) struct Keeper {
+    local: Arc<Local>,
+    views: watch::Receiver<View>,
+    /// Members known from before.
+    known: Vec<NodeInfo>,
+    leader: Option<Leader>,
+    probes: Probes,
+    lost_since: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        local: Arc<Local>,
+        views: watch::Receiver<View>,
+        known: Vec<NodeInfo>,
+    ) -> Self {
+        Self { local, views, known, leader: None, probes: Probes::default(), lost_since: None }
+    }
+
+    /// Runs until the cluster has removed the node, and then gives that as the error.
+    pub(crate) async fn run(mut self, joining: bool) -> HostError {
+        if joining {
+            self.join().await;
+        }
+        self.local.board.enter(State::CatchingUp, "looking for the leader", Vec::new());
+        let mut settled = false;
+        let mut pause = Pause::default();
+        let mut round_due = Instant::now();
+        loop {
+            let found = self.refresh().await;
+            if found && self.is_removed().await {
+                let (id, address) = (self.local.id, self.local.config.address.clone());
+                return HostError::Removed { id, address };
+            }
+            if !found {
+                pause.wait().await;
+                continue;
+            }
+            pause = Pause::default();
+            if !std::mem::replace(&mut settled, true) {
+                self.assume().await;
+            }
+            let why = self.leader.as_ref().map_or("", |leader| leader.address.as_str());
+            let why = format!("leader is {why}");
+            self.local.board.enter(State::Ready, &why, Vec::new());
+            if self.leads() && self.local.config.manage_roles {
+                self.adjust().await;
+            }
+            if Instant::now() >= round_due {
+                round_due = Instant::now() + self.interval();
+            }
+            self.wait(round_due).await;
+        }
+    }
+
+    /// A tenth more or less, so that the nodes of a cluster do not act in step.
+    fn interval(&self) -> Duration {
+        let seconds = self.local.config.roles_interval;
+        Duration::from_secs_f64(seconds * (0.9 + fastrand::f64() / 5.0))
+    }
+
+    /// Waits for something to do: the own engine sees a change, a probe or the round is due.
+    async fn wait(&mut self, round_due: Instant) {
+        let due = match self.probes.next().filter(|_| self.leads()) {
+            Some(probe) => probe.min(round_due),
+            None => round_due,
+        };
+        tokio::select! {
+            changed = self.views.changed() => if changed.is_err() {
+                // The watch ends with the node; so does this loop.
+                std::future::pending::<()>().await;
+            },
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.leader.as_ref().is_some_and(|leader| leader.id == self.local.id)
+    }
+
+    /// Every address that may know the leader.
+    fn addresses(&self) -> Vec<String> {
+        let seen = self.views.borrow().members.clone();
+        let members = self.local.board.members().into_iter().chain(seen);
+        let members = members.chain(self.known.iter().cloned()).map(|member| member.address);
+        let mut all: Vec<String> = Vec::new();
+        for address in members.chain(self.local.config.cluster.iter().cloned()) {
+            if !all.iter().any(|known| canonical(known) == canonical(&address)) {
+                all.push(address);
+            }
+        }
+        all
+    }
+
+    /// Gets a seat in the cluster: a spare's, if the node has none.
+    async fn join(&mut self) {
+        let mut pause = Pause::default();
+        loop {
+            match self.try_join().await {
+                Ok(()) => break,
+                Err((why, missing)) => self.local.board.enter(State::Joining, &why, missing),
+            }
+            pause.wait().await;
+        }
+        if let Err(reason) = self.local.dir.joined() {
+            self.local.board.warn("join_mark", format!("remove the mark `join`: {reason}"));
+        }
+    }
+
+    /// Every step reads before it acts, so that repeating does no harm.
+    async fn try_join(&mut self) -> Result<(), (String, Vec<Missing>)> {
+        self.views.mark_unchanged();
+        let addresses = self.addresses();
+        let found = self.local.find_leader(&addresses).await;
+        let mut leader = found.map_err(|missing| ("no leader found".to_owned(), missing))?;
+        let asked = |reason: PeerError| (reason.to_string(), Vec::new());
+        let members = leader.peer.members().await.map_err(asked)?;
+        let own = &self.local.config.address;
+        let id = self.local.id;
+        match members.iter().find(|member| self.local.is_own(&member.address)) {
+            Some(seat) if seat.id == id => Ok(()),
+            Some(seat) => {
+                let why = format!(
+                    "the seat of {own} belongs to node {}, whose data is gone: remove that node",
+                    seat.id
+                );
+                Err((why, Vec::new()))
+            }
+            None => {
+                let add = Request::Add { id, address: own };
+                leader.change(&add, CHANGE_PATIENCE).await.map_err(|reason| {
+                    (format!("ask {} for a seat: {reason}", leader.address), Vec::new())
+                })
+            }
+        }
+    }
+
+    /// Makes sure of the leader, and takes its list of members. False if nobody leads.
+    async fn refresh(&mut self) -> bool {
+        self.views.mark_unchanged();
+        let members = match self.leader.as_mut() {
+            Some(leader) => leader.members().await,
+            None => None,
+        };
+        let members = match members {
+            Some(members) => members,
+            None => match self.reconnect().await {
+                Some(members) => members,
+                None => return false,
+            },
+        };
+        self.lost_since = None;
+        let by = self.leader.as_ref().map_or("", |leader| leader.address.as_str());
+        if self.local.board.see_members(&members, by) {
+            self.store(members);
+        }
+        true
+    }
+
+    async fn reconnect(&mut self) -> Option<Vec<NodeInfo>> {
+        self.leader = None;
+        let addresses = self.addresses();
+        match self.local.find_leader(&addresses).await {
+            Ok(mut leader) => {
+                let members = leader.members().await;
+                self.leader = members.is_some().then_some(leader);
+                members
+            }
+            Err(missing) => {
+                let since = *self.lost_since.get_or_insert_with(Instant::now);
+                let patience = 2 * self.local.config.election_timeout();
+                match self.local.board.state() {
+                    State::Ready if since.elapsed() < patience => {}
+                    State::Ready | State::NoLeader => {
+                        self.local.board.enter(State::NoLeader, "no leader found", missing);
+                    }
+                    _ => self.local.board.enter(State::CatchingUp, "no leader found", missing),
+                }
+                None
+            }
+        }
+    }
+
+    /// Writes `cluster.yaml` in the background: a slow disk must not delay the loop.
+    fn store(&self, members: Vec<NodeInfo>) {
+        if !members.iter().any(|member| member.role == Role::Voter) {
+            return;
+        }
+        let local = Arc::clone(&self.local);
+        tokio::task::spawn_blocking(move || {
+            if let Err(reason) = local.dir.write_members(&members) {
+                local.board.warn("cluster_yaml", format!("write cluster.yaml: {reason}"));
+            }
+        });
+    }
+
+    /// Whether the leader's list lacks this node, now and a second later.
+    async fn is_removed(&mut self) -> bool {
+        for pause in [Duration::ZERO, ABSENCE] {
+            tokio::time::sleep(pause).await;
+            let Some(leader) = self.leader.as_mut() else { return false };
+            match leader.members().await {
+                Some(members) if members.iter().all(|member| member.id != self.local.id) => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Takes the role that the cluster lacks, without waiting for the leader to look.
+    async fn assume(&mut self) {
+        let members = self.local.board.members();
+        let view = self.look(&members).await;
+        let Some(role) = roles::assume(self.local.config.targets(), self.local.id, &view) else {
+            return;
+        };
+        let Some(leader) = self.leader.as_mut() else { return };
+        let assign = Request::Assign { id: self.local.id, role };
+        match leader.change(&assign, PROMOTION_PATIENCE).await {
+            Ok(()) => {
+                self.refresh().await;
+            }
+            // The leader's own round repairs it.
+            Err(reason) => tracing::info!("assume the role of a {role}: {reason}"),
+        }
+    }
+
+    /// Asks every member how it is.
+    async fn look(&mut self, members: &[NodeInfo]) -> Vec<roles::Member> {
+        let answers = self.local.describe(members, PATIENCE).await;
+        let now = Instant::now();
+        self.probes.keep(members);
+        for (id, answer) in answers {
+            self.probes.note(id, answer, now);
+        }
+        let offline_after = Duration::from_secs_f64(self.local.config.offline_after);
+        self.probes.members(members, offline_after, now)
+    }
+
+    /// A round of role decisions, as the leader.
+    async fn adjust(&mut self) {
+        let members = self.local.board.members();
+        self.look(&members).await;
+        let Some(leader) = self.leader.as_mut() else { return };
+        let round = round::adjust(&self.local, leader, &mut self.probes).await;
+        if round.is_over {
+            self.leader = None;
+        }
+        if !round.changes.is_empty() || !round.failed.is_empty() {
+            self.local.board.adjusted(round.changes, round.failed);
+            self.refresh().await;
+        }
+    }
+}

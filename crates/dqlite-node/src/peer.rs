@@ -1,0 +1,118 @@
+//! One question at a time to a node, or to the own engine behind the gateway's back.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use dqlite_proto::{
+    Event, Failure, Limits, Metadata, NodeInfo, ProtocolError, Request, Response, Session, Violation,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+/// Why a question was not answered as hoped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// The network's words.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No answer in time.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Timeout(Duration),
+    /// The answers are not those of a node.
+    #[error("not a dqlite node: {0}")]
+    Stranger(#[from] ProtocolError),
+    /// The question cannot be asked.
+    #[error("{0}")]
+    Violation(#[from] Violation),
+    /// The node says no.
+    #[error("{0}")]
+    Refused(Failure),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection on which one request is answered before the next is asked.
+pub(crate) struct Peer {
+    stream: Box<dyn Stream>,
+    session: Session,
+    patience: Duration,
+}
+
+impl Peer {
+    /// Connects to another node; `patience` bounds this and every question.
+    pub(crate) async fn dial(address: &str, patience: Duration) -> Result<Self, PeerError> {
+        let dialled = timeout(patience, TcpStream::connect(address)).await;
+        let stream = dialled.map_err(|_| PeerError::Timeout(patience))??;
+        stream.set_nodelay(true)?;
+        Ok(Self::over(Box::new(stream), patience))
+    }
+
+    /// Connects to the engine of this process.
+    pub(crate) async fn private(name: &Path, patience: Duration) -> Result<Self, PeerError> {
+        let stream = UnixStream::connect(name).await?;
+        Ok(Self::over(Box::new(stream), patience))
+    }
+
+    fn over(stream: Box<dyn Stream>, patience: Duration) -> Self {
+        Self { stream, session: Session::new(Limits::default()), patience }
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn call(&mut self, request: &Request<'_>) -> Result<Response, PeerError> {
+        self.call_within(request, self.patience).await
+    }
+
+    /// Asks, and waits longer or shorter than usual.
+    pub(crate) async fn call_within(
+        &mut self,
+        request: &Request<'_>,
+        patience: Duration,
+    ) -> Result<Response, PeerError> {
+        self.session.queue(request)?;
+        timeout(patience, self.exchange()).await.map_err(|_| PeerError::Timeout(patience))?
+    }
+
+    async fn exchange(&mut self) -> Result<Response, PeerError> {
+        loop {
+            match self.session.event()? {
+                Some(Event::Reply { response, .. }) => return Ok(response),
+                Some(Event::Failed { failure, .. }) => return Err(PeerError::Refused(failure)),
+                Some(Event::Rows { .. }) | None => {}
+            }
+            while !self.session.output().is_empty() {
+                let sent = self.stream.write(self.session.output()).await?;
+                self.session.sent(sent);
+            }
+            if self.stream.read_buf(self.session.input()).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+        }
+    }
+
+    /// Id and address of the leader it knows; `None` if it knows none.
+    pub(crate) async fn leader(&mut self) -> Result<Option<(u64, String)>, PeerError> {
+        match self.call(&Request::Leader).await? {
+            Response::Server { id, address } if !address.is_empty() => Ok(Some((id, address))),
+            _ => Ok(None),
+        }
+    }
+
+    /// The members it knows.
+    pub(crate) async fn members(&mut self) -> Result<Vec<NodeInfo>, PeerError> {
+        match self.call(&Request::cluster()).await? {
+            Response::Servers(members) => Ok(members),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// What it says of itself.
+    pub(crate) async fn describe(&mut self) -> Result<Metadata, PeerError> {
+        match self.call(&Request::describe()).await? {
+            Response::Metadata(metadata) => Ok(metadata),
+            _ => Ok(Metadata::default()),
+        }
+    }
+}
