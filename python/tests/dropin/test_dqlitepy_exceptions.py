@@ -95,7 +95,11 @@ def test_severity_and_recoverable(names, severity, recoverable) -> None:
 def test_constructor_and_text() -> None:
     cause = OSError("no route")
     error = old.DqliteError(5, "client_leader", "nobody leads", cause)
-    assert (error.code, error.error_code, error.context) == (5, old.ErrorCode.NOLEADER, error.context)
+    assert (error.code, error.error_code, error.context) == (
+        5,
+        old.ErrorCode.NOLEADER,
+        error.context,
+    )
     assert (error.message, error.cause) == ("nobody leads", cause)
     text = "client_leader failed with code 5 (NOLEADER): nobody leads"
     assert str(error) == f"{text}\nCaused by: no route"
