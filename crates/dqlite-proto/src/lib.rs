@@ -106,6 +106,7 @@ pub mod response;
 pub mod rows;
 pub mod session;
 pub mod sql;
+pub mod trace;
 pub mod value;
 pub mod wire;
 
