@@ -154,7 +154,13 @@ pub(crate) fn complaints(options: &Options) -> Vec<Complaint> {
         );
         found.push(Complaint::new(name, value, reason));
     }
-    found.extend(between(options));
+    let contradictions = between(options);
+    let told = |one: &Complaint| found.iter().any(|other| other.option == one.option);
+    let untold: Vec<_> = contradictions
+        .into_iter()
+        .filter(|one| !told(one))
+        .collect();
+    found.extend(untold);
     found
 }
 
@@ -174,8 +180,12 @@ fn between(options: &Options) -> Vec<Complaint> {
     if let (Some(threshold), Some(trailing)) = (threshold, trailing)
         && trailing < threshold
     {
-        let reason = format!("is {threshold}, and snapshot_trailing, {trailing}, must not be less");
-        complain("snapshot_threshold", reason);
+        let given = ["snapshot_trailing", "snapshot_threshold"]
+            .into_iter()
+            .find(|name| options.contains_key(*name));
+        let reason =
+            format!("snapshot_trailing, {trailing}, is less than the threshold, {threshold}");
+        complain(given.unwrap_or_default(), reason);
     }
     let own = options
         .get("address")
