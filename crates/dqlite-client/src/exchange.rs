@@ -1,0 +1,92 @@
+//! Requests and what their answers lead to, without I/O: the part that all drivers share. PURE.
+
+use std::time::Duration;
+
+use dqlite_proto::outcome::Call;
+use dqlite_proto::session::Progress;
+use dqlite_proto::{Event, Session, Ticket};
+
+use crate::error::{Error, ErrorKind, Loss, Result};
+
+/// One or more requests that belong together. A driver sends what the session holds, hands every
+/// event in, and stops at the first output.
+pub(crate) trait Exchange {
+    /// What comes out.
+    type Output;
+
+    /// Takes an event; may queue further requests. An error ends the exchange, not the session,
+    /// unless the answer makes no sense.
+    fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Self::Output>>;
+
+    /// The request whose fate decides when the connection is lost.
+    fn ticket(&self) -> Option<Ticket>;
+
+    /// What that request can do, for judging its loss.
+    fn call(&self) -> Call;
+
+    /// How far the deciding request got; ask before the session is lost.
+    fn progress(&self, session: &Session) -> Progress {
+        self.ticket().map_or(Progress::Unsent, |ticket| {
+            // A request that is not outstanding any more has been answered.
+            session.progress(ticket).unwrap_or(Progress::Sent)
+        })
+    }
+
+    /// Nobody waits any more.
+    fn abandon(&self, session: &mut Session) {
+        if let Some(ticket) = self.ticket() {
+            session.abandon(ticket);
+        }
+    }
+}
+
+/// Why a driver stopped before the output.
+pub(crate) enum Stop {
+    /// The deadline has passed.
+    Late(Duration),
+    /// The caller does not want to wait any more.
+    Interrupted,
+    /// The connection is gone or useless.
+    Broken(Error),
+    /// The exchange itself ended with this.
+    Answered(Error),
+}
+
+impl Stop {
+    /// What an exchange made of an event.
+    pub(crate) fn of(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Protocol | ErrorKind::Lost => Self::Broken(error),
+            _ => Self::Answered(error),
+        }
+    }
+
+    /// Leaves the session as it must be and tells the caller what it means. A reply that nobody
+    /// waits for is left to be drained; a broken connection ends the session.
+    pub(crate) fn settle(
+        self,
+        exchange: &impl Exchange,
+        session: &mut Session,
+        address: &str,
+    ) -> Error {
+        let loss = match self {
+            Self::Answered(error) => return error,
+            Self::Broken(error) => {
+                let progress = exchange.progress(session);
+                session.lose();
+                return error.judged(progress, exchange.call());
+            }
+            Self::Late(after) => Loss::Deadline(after),
+            Self::Interrupted => Loss::Interrupted,
+        };
+        let progress = exchange.progress(session);
+        exchange.abandon(session);
+        Error::lost(address, loss).judged(progress, exchange.call())
+    }
+}
+
+/// An answer of the right shape in the wrong place.
+pub(crate) fn unexpected(address: &str) -> Error {
+    let text = format!("{address} sent an answer that does not fit the request");
+    Error::new(ErrorKind::Protocol, text).with_address(address)
+}

@@ -1,0 +1,197 @@
+//! One connection: a non-blocking socket and the session on it.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Instant;
+
+use dqlite_proto::{Event, Session};
+use socket2::{Domain, SockRef, Socket};
+
+use super::wait::{Interrupt, wait};
+use crate::address::Address;
+use crate::error::{Error, ErrorKind, Loss, Result};
+use crate::exchange::{Exchange, Stop};
+use crate::transport;
+
+/// Bytes taken from the kernel in one call.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+thread_local! {
+    /// Where the kernel writes to, so that a session holds no more than what has arrived.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES_MAX].into());
+}
+
+/// A connection whose descriptor never blocks. See the [module page](super) for its loop.
+#[derive(Debug)]
+pub struct Link {
+    socket: Socket,
+    is_tcp: bool,
+    session: Session,
+    address: Address,
+    /// A part of a reply has come, and more is due.
+    mid_reply: bool,
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing yet.
+    WouldBlock,
+    /// The server has closed the connection.
+    Eof,
+}
+
+impl Link {
+    pub(super) fn new(socket: Socket, session: Session, address: Address) -> Self {
+        let domain = socket.domain().unwrap_or(Domain::UNIX);
+        Self {
+            socket,
+            is_tcp: domain != Domain::UNIX,
+            session,
+            address,
+            mid_reply: false,
+        }
+    }
+
+    /// The session.
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The session, to queue requests; [`flush`](Self::flush) afterwards.
+    pub const fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// Where it leads.
+    pub const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Hands the session's output to the kernel; `false` when some is left.
+    ///
+    /// An error means that the connection is lost. What the server said before may still be read.
+    pub fn flush(&mut self) -> Result<bool> {
+        // A single outstanding request that waits to be sent: nothing of a reply can be under way.
+        if self.session.pending() <= 1 {
+            self.mid_reply = false;
+        }
+        while !self.session.output().is_empty() {
+            let flags = nix::libc::MSG_NOSIGNAL;
+            match self.socket.send_with_flags(self.session.output(), flags) {
+                Ok(bytes) => self.session.sent(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::lost(self.address.as_str(), Loss::Io(error))),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads once. Poll [`event`](Self::event) afterwards until it yields nothing.
+    ///
+    /// An error means that the connection is lost.
+    pub fn fill(&mut self) -> Result<Filled> {
+        if self.mid_reply && self.is_tcp && self.session.pending() > 0 {
+            transport::hurry(&SockRef::from(&self.socket));
+        }
+        let (socket, session) = (&self.socket, &mut self.session);
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            let read = io::Read::read(&mut &*socket, scratch);
+            if let Ok(bytes) = read {
+                session.input().extend_from_slice(&scratch[..bytes]);
+            }
+            read
+        });
+        match read {
+            Ok(0) => Ok(Filled::Eof),
+            Ok(bytes) => {
+                self.mid_reply = true;
+                Ok(Filled::Bytes(bytes))
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Filled::WouldBlock),
+                _ => Err(Error::lost(self.address.as_str(), Loss::Io(error))),
+            },
+        }
+    }
+
+    /// The next event among what has been read. An error means that the connection is useless.
+    pub fn event(&mut self) -> Result<Option<Event>> {
+        let event = self.session.event();
+        event.map_err(|error| Error::lost(self.address.as_str(), Loss::Protocol(error)))
+    }
+
+    /// The error for a connection that the server has closed.
+    pub fn closed(&self) -> Error {
+        Error::lost(self.address.as_str(), Loss::Closed)
+    }
+
+    /// Whether nobody has closed the connection or sent anything unasked while it was idle.
+    pub(crate) fn is_quiet(&mut self) -> bool {
+        matches!(self.fill(), Ok(Filled::WouldBlock))
+    }
+}
+
+impl AsRawFd for Link {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Drives an exchange to its end, at most until `deadline`.
+pub(crate) fn run<X: Exchange>(
+    link: &mut Link,
+    exchange: &mut X,
+    deadline: Instant,
+    interrupt: Interrupt<'_>,
+) -> Result<X::Output> {
+    let started = Instant::now();
+    drive(link, exchange, started, deadline, interrupt)
+        .map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()))
+}
+
+fn drive<X: Exchange>(
+    link: &mut Link,
+    exchange: &mut X,
+    started: Instant,
+    deadline: Instant,
+    interrupt: Interrupt<'_>,
+) -> Result<X::Output, Stop> {
+    loop {
+        while let Some(event) = link.event().map_err(Stop::Broken)? {
+            let output = exchange.event(link.session_mut(), event).map_err(Stop::of)?;
+            if let Some(output) = output {
+                return Ok(output);
+            }
+        }
+        // A server that refuses may close at once: what it said must be read all the same.
+        let flushed = link.flush();
+        if let Ok(done) = flushed {
+            let ready = match wait(link, true, !done, deadline, interrupt) {
+                Err(error) if error.kind() == ErrorKind::Usage => return Err(Stop::Interrupted),
+                ready => ready.map_err(Stop::Broken)?,
+            };
+            if ready.is_late() {
+                return Err(Stop::Late(deadline.saturating_duration_since(started)));
+            }
+            if !ready.readable {
+                continue;
+            }
+        }
+        match (link.fill().map_err(Stop::Broken)?, flushed) {
+            (Filled::Eof, _) => return Err(Stop::Broken(link.closed())),
+            (Filled::WouldBlock, Err(error)) => return Err(Stop::Broken(error)),
+            _ => {}
+        }
+    }
+}

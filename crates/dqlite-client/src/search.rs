@@ -1,0 +1,418 @@
+//! Who leads? Whom to ask next, what an answer means, and why nobody does: PURE.
+//!
+//! ```text
+//! loop {
+//!     match search.next(now) {
+//!         Step::Probe(probe) => dial it, without waiting
+//!         Step::Wait(until)  => wait for any answer, until then; search.answered(id, .., now)
+//!         Step::GiveUp       => return search.error(now)
+//!     }
+//! }
+//! ```
+//!
+//! The last known leader is asked alone first, then everybody at once. An address that names
+//! itself is the leader, and the caller stops; one that names another is followed. When nobody
+//! leads a jittered pause follows and everything begins again, until the deadline.
+
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{NodeInfo, Outcome, Retry, Role};
+
+use crate::address::Address;
+use crate::backoff::Backoff;
+use crate::error::{Attempt, AttemptKind, Error, ErrorKind};
+
+/// What bounds a search.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// When to give up; `None` for searches that are cancelled by other means.
+    pub deadline: Option<Instant>,
+    /// Probes under way at once.
+    pub probes_max: usize,
+    /// Redirects in a row that are followed.
+    pub hops_max: u8,
+    /// Time for one probe, from dialling to the answer.
+    pub probe_timeout: Duration,
+    /// Seed of the pauses.
+    pub seed: u64,
+}
+
+impl Bounds {
+    /// The usual bounds and this deadline.
+    pub const fn until(deadline: Option<Instant>, seed: u64) -> Self {
+        Self {
+            deadline,
+            probes_max: 10,
+            hops_max: 3,
+            probe_timeout: Duration::from_secs(4),
+            seed,
+        }
+    }
+}
+
+/// The first pause and the longest.
+const PAUSE_FIRST: Duration = Duration::from_millis(25);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The longest pause while a voter answers: an election is short.
+const PAUSE_ELECTION: Duration = Duration::from_millis(100);
+/// Addresses known at once; what servers name beyond that is not followed.
+const CANDIDATES_MAX: usize = 1024;
+
+/// Names a probe of a search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ProbeId(usize);
+
+/// A server to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Names the probe in [`Search::answered`].
+    pub id: ProbeId,
+    /// Whom to dial.
+    pub address: Address,
+    /// When to give up on it.
+    pub until: Instant,
+    /// Whether to ask for the members, too, when it knows no leader.
+    pub ask_members: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Begin this probe and ask again.
+    Probe(Probe),
+    /// Wait for an answer, at most until then.
+    Wait(Option<Instant>),
+    /// The deadline has passed.
+    GiveUp,
+}
+
+/// What a server that does not lead answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Another one leads.
+    Redirect(String),
+    /// It knows no leader; the members, if they were asked for.
+    NoLeader(Option<Vec<NodeInfo>>),
+    /// No answer, or none that can be used.
+    Failed(AttemptKind, String),
+}
+
+/// A search for the leader.
+#[derive(Debug)]
+pub struct Search {
+    bounds: Bounds,
+    started: Instant,
+    candidates: Vec<Candidate>,
+    /// Only the last known leader is being asked.
+    alone: bool,
+    rounds: u32,
+    pause: Option<Instant>,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    address: Address,
+    role: Option<Role>,
+    hops: u8,
+    state: State,
+    asked_members: bool,
+    voter_waits: bool,
+    last: Option<(AttemptKind, String, Duration)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not in this round, so far.
+    Idle,
+    Waiting,
+    Running(Instant),
+    Done,
+}
+
+impl Search {
+    /// A search among `hosts` and `members`, of which `leader` led when last seen.
+    pub fn new(
+        leader: Option<Address>,
+        members: &[NodeInfo],
+        hosts: &[Address],
+        bounds: Bounds,
+        now: Instant,
+    ) -> Self {
+        let backoff = Backoff::new(PAUSE_FIRST, PAUSE_MAX, bounds.seed);
+        let mut search = Self {
+            bounds,
+            started: now,
+            candidates: Vec::new(),
+            alone: leader.is_some(),
+            rounds: 1,
+            pause: None,
+            backoff,
+        };
+        let sockets = hosts.iter().filter(|host| host.path().is_some());
+        for host in leader.iter().chain(sockets) {
+            search.add(host.clone(), None);
+        }
+        for role in [Role::Voter, Role::StandBy, Role::Spare] {
+            search.learn(members.iter().filter(|member| member.role == role));
+        }
+        for host in hosts {
+            search.add(host.clone(), None);
+        }
+        for (at, candidate) in search.candidates.iter_mut().enumerate() {
+            let waits = at == 0 || !search.alone;
+            candidate.state = if waits { State::Waiting } else { State::Idle };
+        }
+        search
+    }
+
+    /// What to do now. Ask again after each probe begun, each answer, and each wait.
+    pub fn next(&mut self, now: Instant) -> Step {
+        loop {
+            if self.bounds.deadline.is_some_and(|deadline| deadline <= now) {
+                return Step::GiveUp;
+            }
+            if let Some(pause) = self.pause {
+                if now < pause {
+                    let deadline = self.bounds.deadline.unwrap_or(pause);
+                    return Step::Wait(Some(pause.min(deadline)));
+                }
+                self.begin_round();
+            }
+            let running = self.running();
+            if running < self.bounds.probes_max
+                && let Some(probe) = self.begin_probe(now)
+            {
+                return Step::Probe(probe);
+            }
+            if running > 0 {
+                return Step::Wait(self.bounds.deadline);
+            }
+            self.end_round(now);
+        }
+    }
+
+    /// A server that does not lead has answered, or did not in time.
+    pub fn answered(&mut self, id: ProbeId, answer: Answer, now: Instant) {
+        let Some(candidate) = self.candidates.get_mut(id.0) else {
+            return;
+        };
+        let State::Running(since) = candidate.state else {
+            return;
+        };
+        candidate.state = State::Done;
+        let elapsed = now.saturating_duration_since(since);
+        let (kind, text) = match answer {
+            Answer::Failed(kind, text) => (kind, text),
+            Answer::NoLeader(members) => self.no_leader(id, members),
+            Answer::Redirect(to) => self.redirect(id, to),
+        };
+        if let Some(candidate) = self.candidates.get_mut(id.0) {
+            candidate.last = Some((kind, text, elapsed));
+        }
+    }
+
+    /// What each address said last.
+    pub fn attempts(&self, now: Instant) -> Vec<Attempt> {
+        let attempt = |candidate: &Candidate| {
+            let (kind, text, elapsed) = match (&candidate.last, candidate.state) {
+                (Some(last), _) => last.clone(),
+                (None, State::Running(since)) => {
+                    let elapsed = now.saturating_duration_since(since);
+                    (AttemptKind::Timeout, "no answer in time".to_owned(), elapsed)
+                }
+                (None, _) => return None,
+            };
+            let text = match &kind {
+                AttemptKind::Redirected { to } => self.follow_up(to, text),
+                _ => text,
+            };
+            let address = candidate.address.to_string();
+            Some(Attempt { address, kind, text, elapsed })
+        };
+        self.candidates.iter().filter_map(attempt).collect()
+    }
+
+    /// Why nobody was found.
+    pub fn error(&self, now: Instant) -> Error {
+        let attempts = self.attempts(now);
+        let seconds = now.saturating_duration_since(self.started).as_secs_f64();
+        let plural = if self.rounds == 1 { "" } else { "s" };
+        let mut text = format!("no leader found within {seconds:.1} s ({} round{plural})", self.rounds);
+        for attempt in &attempts {
+            text.push_str(&format!("\n  {}  {}", attempt.address, attempt.text));
+        }
+        if attempts.is_empty() {
+            text.push_str("\n  nobody was asked: no address is known");
+        }
+        if let Some(quorum) = self.quorum() {
+            text.push_str(&quorum);
+        }
+        Error::new(ErrorKind::NoLeader, text)
+            .with_attempts(attempts)
+            .with_verdict(Outcome::NotSent, Retry::Elsewhere)
+    }
+}
+
+/// Rounds.
+impl Search {
+    fn begin_probe(&mut self, now: Instant) -> Option<Probe> {
+        let waiting = |candidate: &Candidate| candidate.state == State::Waiting;
+        // Whoever was named as the leader comes first; otherwise the order of the list counts.
+        let hops = self.candidates.iter().filter(|c| waiting(c)).map(|c| c.hops).max()?;
+        let next = |candidate: &Candidate| waiting(candidate) && candidate.hops == hops;
+        let at = self.candidates.iter().position(next)?;
+        let candidate = self.candidates.get_mut(at)?;
+        candidate.state = State::Running(now);
+        let until = now + self.bounds.probe_timeout;
+        Some(Probe {
+            id: ProbeId(at),
+            address: candidate.address.clone(),
+            until: self.bounds.deadline.map_or(until, |deadline| deadline.min(until)),
+            ask_members: !candidate.asked_members,
+        })
+    }
+
+    fn running(&self) -> usize {
+        let runs = |candidate: &&Candidate| matches!(candidate.state, State::Running(_));
+        self.candidates.iter().filter(runs).count()
+    }
+
+    /// Everybody has answered: asks the others if it was the last known leader alone, else pauses.
+    fn end_round(&mut self, now: Instant) {
+        if self.alone {
+            self.alone = false;
+            for candidate in &mut self.candidates {
+                if candidate.state == State::Idle {
+                    candidate.state = State::Waiting;
+                }
+            }
+            return;
+        }
+        let election = self.candidates.iter().any(|candidate| candidate.voter_waits);
+        let cap = if election { PAUSE_ELECTION } else { PAUSE_MAX };
+        self.pause = Some(now + self.backoff.next(cap).max(Duration::from_millis(1)));
+    }
+
+    fn begin_round(&mut self) {
+        self.pause = None;
+        self.rounds = self.rounds.saturating_add(1);
+        for candidate in &mut self.candidates {
+            candidate.state = State::Waiting;
+            candidate.hops = 0;
+            candidate.voter_waits = false;
+        }
+    }
+}
+
+/// What answers mean.
+impl Search {
+    fn no_leader(&mut self, id: ProbeId, members: Option<Vec<NodeInfo>>) -> (AttemptKind, String) {
+        if let Some(members) = &members {
+            self.learn(members.iter());
+        }
+        let alone = self.alone;
+        for candidate in &mut self.candidates {
+            if candidate.state == State::Idle && !alone {
+                candidate.state = State::Waiting;
+            }
+        }
+        let Some(candidate) = self.candidates.get_mut(id.0) else {
+            return (AttemptKind::NoLeader, String::new());
+        };
+        candidate.asked_members |= members.is_some();
+        if members.is_some_and(|members| members.is_empty()) {
+            let text = "belongs to no cluster yet".to_owned();
+            return (AttemptKind::NotVoter, text);
+        }
+        match candidate.role {
+            Some(role @ (Role::StandBy | Role::Spare)) => {
+                (AttemptKind::NotVoter, format!("knows no leader ({role})"))
+            }
+            _ => {
+                candidate.voter_waits = true;
+                let text = "knows no leader (voter, election under way)".to_owned();
+                (AttemptKind::NoLeader, text)
+            }
+        }
+    }
+
+    fn redirect(&mut self, id: ProbeId, to: String) -> (AttemptKind, String) {
+        let hops = self.candidates.get(id.0).map_or(0, |from| from.hops);
+        let address = match Address::advertised(&to) {
+            Ok(address) => address,
+            Err(error) => return (AttemptKind::NotDqlite, format!("says who leads: {error}")),
+        };
+        let text = format!("says {to} leads");
+        let hops = hops.saturating_add(1);
+        if hops > self.bounds.hops_max {
+            return (AttemptKind::Redirected { to }, format!("{text}, one redirect too many"));
+        }
+        let known = self.add(address, None);
+        if let Some(target) = known.and_then(|at| self.candidates.get_mut(at))
+            && matches!(target.state, State::Idle | State::Waiting)
+        {
+            target.hops = hops;
+            target.state = State::Waiting;
+        }
+        (AttemptKind::Redirected { to }, text)
+    }
+
+    /// Adds members to the addresses, and remembers what they are.
+    fn learn<'m>(&mut self, members: impl Iterator<Item = &'m NodeInfo>) {
+        for member in members {
+            if let Ok(address) = Address::advertised(&member.address) {
+                self.add(address, Some(member.role));
+            }
+        }
+    }
+
+    /// The place of an address in the list, where it is put if it is new.
+    fn add(&mut self, address: Address, role: Option<Role>) -> Option<usize> {
+        let known = self.candidates.iter().position(|c| c.address == address);
+        if let Some(at) = known {
+            let candidate = self.candidates.get_mut(at)?;
+            candidate.role = role.or(candidate.role);
+            return known;
+        }
+        if self.candidates.len() >= CANDIDATES_MAX {
+            return None;
+        }
+        self.candidates.push(Candidate {
+            address,
+            role,
+            hops: 0,
+            state: State::Idle,
+            asked_members: false,
+            voter_waits: false,
+            last: None,
+        });
+        Some(self.candidates.len() - 1)
+    }
+}
+
+/// What to tell.
+impl Search {
+    fn follow_up(&self, to: &str, text: String) -> String {
+        let leader = Address::advertised(to).ok();
+        let named = self.candidates.iter().find(|c| Some(&c.address) == leader.as_ref());
+        match named.and_then(|candidate| candidate.last.as_ref()) {
+            Some((_, reason, _)) => format!("{text}: {reason}"),
+            None => text,
+        }
+    }
+
+    fn quorum(&self) -> Option<String> {
+        let voters = self.candidates.iter().filter(|c| c.role == Some(Role::Voter));
+        let silent = |candidate: &&Candidate| {
+            let kind = candidate.last.as_ref().map(|(kind, ..)| kind);
+            !matches!(kind, Some(AttemptKind::NoLeader | AttemptKind::Redirected { .. }))
+        };
+        let (all, silent) = (voters.clone().count(), voters.filter(silent).count());
+        (all > 0 && silent * 2 >= all)
+            .then(|| format!("\n  {silent} of {all} voters unreachable: no quorum"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
