@@ -207,12 +207,15 @@ impl RowsFrame {
     pub fn rows(&self) -> RowCursor<'_> {
         RowCursor {
             reader: Reader::new(&self.rows),
-            tags: &[],
+            header: &[],
+            tags: 0,
             left: 0,
             width: self.columns.len(),
         }
     }
 }
+
+const TAGS_PER_WORD: usize = 16;
 
 const fn header_size(columns: usize) -> usize {
     padded(columns.div_ceil(2))
@@ -231,7 +234,10 @@ const fn header_size(columns: usize) -> usize {
 #[derive(Clone, Debug)]
 pub struct RowCursor<'a> {
     reader: Reader<'a>,
-    tags: &'a [u8],
+    /// The words of the row header behind the one in `tags`.
+    header: &'a [u8],
+    /// The tags of the next columns, the next one lowest.
+    tags: u64,
     left: usize,
     width: usize,
 }
@@ -246,8 +252,9 @@ impl<'a> RowCursor<'a> {
         if self.reader.is_empty() {
             return Ok(None);
         }
-        self.tags = self.reader.raw(header_size(self.width))?;
+        self.header = self.reader.raw(header_size(self.width))?;
         self.left = self.width;
+        self.next_tags();
         Ok(Some(Row { cursor: self }))
     }
 
@@ -264,17 +271,28 @@ impl<'a> RowCursor<'a> {
         Ok(true)
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "measured: twice the rows per second")]
+    #[inline(always)]
     fn value(&mut self) -> Result<ValueRef<'a>, DecodeError> {
-        let column = self.width.wrapping_sub(self.left);
-        let pair = self.tags.get(column >> 1).copied().unwrap_or_default();
-        let tag = if column & 1 == 0 {
-            pair & 0x0f
-        } else {
-            pair >> 4
-        };
-        self.left = self.left.saturating_sub(1);
+        let tag = self.tags.to_le_bytes()[0] & 0x0f;
+        self.tags >>= 4;
+        self.left = self.left.wrapping_sub(1);
+        if self
+            .width
+            .wrapping_sub(self.left)
+            .is_multiple_of(TAGS_PER_WORD)
+        {
+            self.next_tags();
+        }
         ValueRef::decode(tag, &mut self.reader)
+    }
+
+    #[inline]
+    fn next_tags(&mut self) {
+        if let Some((word, rest)) = self.header.split_first_chunk::<WORD>() {
+            self.tags = u64::from_le_bytes(*word);
+            self.header = rest;
+        }
     }
 }
 
@@ -302,7 +320,8 @@ impl Row<'_, '_> {
 impl<'a> Iterator for Row<'_, 'a> {
     type Item = Result<ValueRef<'a>, DecodeError>;
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "measured: twice the rows per second")]
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.cursor.left == 0 {
             return None;

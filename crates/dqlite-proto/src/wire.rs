@@ -116,16 +116,22 @@ impl<'a> Reader<'a> {
     /// A text up to its NUL; the padding behind it is skipped unseen.
     #[inline]
     pub fn text(&mut self) -> Result<&'a [u8], DecodeError> {
-        let split = nul_position(self.rest).and_then(|len| {
-            let (text, _) = self.rest.split_at_checked(len)?;
-            let (_, rest) = self.rest.split_at_checked(text_size(len))?;
-            Some((text, rest))
-        });
-        let Some((text, rest)) = split else {
-            return Err(self.error("a text does not end"));
-        };
-        self.rest = rest;
-        Ok(text)
+        // Most texts end within a word or two: go by words, as the padding does.
+        let mut end = 0_usize;
+        for word in self.rest.as_chunks::<WORD>().0 {
+            let zeros = zero_bytes(u64::from_le_bytes(*word));
+            if zeros != 0 {
+                let len = end.wrapping_add((zeros.trailing_zeros() >> 3) as usize);
+                let split = self.rest.split_at_checked(end.wrapping_add(WORD));
+                let text = self.rest.get(..len);
+                if let (Some((_, rest)), Some(text)) = (split, text) {
+                    self.rest = rest;
+                    return Ok(text);
+                }
+            }
+            end = end.wrapping_add(WORD);
+        }
+        Err(self.error("a text does not end"))
     }
 
     /// A blob: its bytes without the length word and the padding.
@@ -191,20 +197,6 @@ pub fn put_blob(out: &mut Vec<u8>, blob: &[u8]) {
     let end = out.len().saturating_add(padded(blob.len()));
     out.extend_from_slice(blob);
     out.resize(end, 0);
-}
-
-/// Where the first NUL of whole words stands.
-#[inline]
-pub(crate) fn nul_position(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0_usize;
-    for word in bytes.as_chunks::<WORD>().0 {
-        let zeros = zero_bytes(u64::from_le_bytes(*word));
-        if zeros != 0 {
-            return Some(at.saturating_add((zeros.trailing_zeros() >> 3) as usize));
-        }
-        at = at.saturating_add(WORD);
-    }
-    None
 }
 
 /// A mask whose lowest set bit stands in the first zero byte of `word`; 0 if it has none.

@@ -2,15 +2,34 @@
 
 mod support;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dqlite_proto::message::Asked;
 use dqlite_proto::{
-    Bytes, Columns, Header, Limits, ProtocolError, Request, RequestKind, Response, Role, RowsFrame,
-    ValueRef,
+    Bytes, Columns, File, Header, Limits, Params, ProtocolError, Request, RequestKind, Response,
+    Role, RowsFrame, Value, ValueRef,
 };
 use serde_json::{Value as Json, json};
-use support::{Block, blocks, params, value};
+use support::{Block, blocks, unhex};
+
+impl Block {
+    fn json(&self) -> Json {
+        serde_json::from_str(self.key("json")).expect("a block with json")
+    }
+
+    fn schema(&self) -> u8 {
+        self.key("schema").parse().unwrap_or(0)
+    }
+
+    fn is_request(&self) -> bool {
+        self.key("dir") == "c2s"
+    }
+
+    fn is_malformed(&self) -> bool {
+        self.key("message") == "(malformed)"
+    }
+}
 
 /// Requests that only others send: their bytes are decoded, not reproduced.
 const NOT_OURS: [&str; 3] = ["query_sql/explicit_n0", "query_sql/tag9", "exec_sql/tag9"];
@@ -214,13 +233,10 @@ fn check_rows(name: &str, json: &Json, frame: &RowsFrame) {
         "{name}"
     );
     assert_eq!(json["last"], json!(frame.is_done()), "{name}");
-    let rows: Vec<Json> = match json["rows"].as_array() {
-        Some(rows) => rows.clone(),
-        None => {
-            let times = usize::try_from(json["repeat"].as_u64().expect("repeat")).expect("few");
-            vec![json["row"].clone(); times]
-        }
-    };
+    let rows = json["rows"].as_array().cloned().unwrap_or_else(|| {
+        let times = usize::try_from(json["repeat"].as_u64().expect("repeat")).expect("few");
+        vec![json["row"].clone(); times]
+    });
     let mut cursor = frame.rows();
     let mut values = Vec::new();
     for row in &rows {
@@ -291,28 +307,25 @@ fn describe(response: &Response) -> Json {
         }
         Response::Empty => json!({}),
         Response::Files(files) => {
-            let files: Vec<_> = files
-                .iter()
-                .map(|file| {
-                    let mut json = json!({"name": file.name, "size": file.content.len()});
-                    if !file.content.is_empty() {
-                        let hex: String = file
-                            .content
-                            .iter()
-                            .map(|byte| format!("{byte:02x}"))
-                            .collect();
-                        json["hex"] = json!(hex);
-                    }
-                    json
-                })
-                .collect();
-            json!({"files": files})
+            json!({"files": files.iter().map(describe_file).collect::<Vec<_>>()})
         }
         Response::Metadata(metadata) => {
             json!({"failure_domain": metadata.failure_domain, "weight": metadata.weight})
         }
         Response::Rows(_) => json!(null),
     }
+}
+
+fn describe_file(file: &File) -> Json {
+    let mut json = json!({"name": file.name, "size": file.content.len()});
+    if !file.content.is_empty() {
+        let mut hex = String::new();
+        for byte in &file.content {
+            write!(hex, "{byte:02x}").expect("a string takes all");
+        }
+        json["hex"] = json!(hex);
+    }
+    json
 }
 
 #[test]
@@ -435,4 +448,58 @@ fn malformed_requests_do_not_decode() {
         let refused = header.check(64 << 20).is_err() || Request::decode(header, body).is_err();
         assert!(refused, "{}", block.name);
     }
+}
+
+/// A value as the blocks write it, as bytes: `["i", 42]`.
+fn value(json: &Json) -> OwnedValue {
+    let number = || match &json[1] {
+        Json::String(word) if word == "inf" => f64::INFINITY,
+        Json::String(word) if word == "-inf" => f64::NEG_INFINITY,
+        number => number.as_f64().expect("a float"),
+    };
+    let text = || json[1].as_str().expect("a text").to_owned();
+    let signed = || json[1].as_i64().expect("an integer");
+    match json[0].as_str().expect("a tag") {
+        "i" => Value::Integer(signed()).into(),
+        "f" => Value::Float(number()).into(),
+        "s" => Value::Text(text()).into(),
+        "s_hex" => OwnedValue::RawText(unhex(&text())),
+        "b" => Value::Blob(unhex(&text())).into(),
+        "n" => Value::Null.into(),
+        "u" => Value::UnixTime(signed()).into(),
+        "d" => Value::Iso8601(text()).into(),
+        "t" => Value::Boolean(json[1].as_u64().expect("a boolean")).into(),
+        tag => panic!("tag {tag}"),
+    }
+}
+
+/// A value, or a text that is not UTF-8.
+#[derive(Debug, Clone)]
+enum OwnedValue {
+    Value(Value),
+    RawText(Vec<u8>),
+}
+
+impl From<Value> for OwnedValue {
+    fn from(value: Value) -> Self {
+        Self::Value(value)
+    }
+}
+
+impl OwnedValue {
+    fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Value(value) => value.as_ref(),
+            Self::RawText(text) => ValueRef::Text(text),
+        }
+    }
+}
+
+/// The parameters of a request block. `None` if one of them cannot be sent by us.
+fn params(json: &Json) -> Option<Params> {
+    let mut params = Params::new();
+    for json in json["params"].as_array().into_iter().flatten() {
+        params.push(value(json).as_ref()).ok()?;
+    }
+    Some(params)
 }
