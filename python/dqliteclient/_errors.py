@@ -96,9 +96,7 @@ _WORDING: Final[list[tuple[type[canonical.Error], type[canonical.Error], str]]] 
 ]
 
 
-def _reworded(
-    error: canonical.Error, base: type[canonical.Error], message: str
-) -> canonical.Error:
+def _reworded(error: canonical.Error, base: type[canonical.Error], message: str) -> canonical.Error:
     theirs = reclassify(error, base)
     theirs.message = message
     theirs.args = (message,)

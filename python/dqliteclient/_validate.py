@@ -36,11 +36,14 @@ def parse_address(address: str) -> tuple[str, int]:
     plain ASCII, a missing port.
     """
     if not isinstance(address, str):
-        raise _invalid(f"expected str, got {type(address).__name__}")
+        text = f"Invalid address: expected str, got {type(address).__name__}"
+        raise ValueError(text)
     if len(address) > _ADDRESS_CHARS_MAX:
-        raise _invalid(f"length {len(address)} exceeds maximum {_ADDRESS_CHARS_MAX}")
+        text = f"Invalid address: length {len(address)} exceeds maximum {_ADDRESS_CHARS_MAX}"
+        raise ValueError(text)
     if "\0" in address:
-        raise _invalid(f"contains NUL byte at offset {address.index(chr(0))}")
+        text = f"Invalid address: contains NUL byte at offset {address.index(chr(0))}"
+        raise ValueError(text)
     if address.startswith("["):
         host, bracket, port = address[1:].rpartition("]:")
         if not bracket:
@@ -56,10 +59,6 @@ def parse_address(address: str) -> tuple[str, int]:
         raise ValueError(text)
     number = _port(port, address)
     return _host(host, address), number
-
-
-def _invalid(what: str) -> ValueError:
-    return ValueError(f"Invalid address: {what}")
 
 
 def _port(port: str, address: str) -> int:
@@ -93,8 +92,6 @@ def _host(host: str, address: str) -> str:
         raise ValueError(text)
     try:
         return _dialable(ipaddress.ip_address(host), address)
-    except ipaddress.AddressValueError:
-        raise
     except ValueError as error:
         if "TCP destination" in str(error):
             raise
@@ -102,7 +99,9 @@ def _host(host: str, address: str) -> str:
         text = f"Invalid host in address {address!r}: non-ASCII hostnames are not supported"
         raise ValueError(text)
     if not _HOSTNAME.fullmatch(host):
-        text = f"Invalid host in address {address!r}: {host!r} is not a valid hostname or IP literal"
+        text = (
+            f"Invalid host in address {address!r}: {host!r} is not a valid hostname or IP literal"
+        )
         raise ValueError(text)
     return host.removesuffix(".").lower()
 
@@ -112,7 +111,7 @@ def _dialable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, address: str) -
     kinds = {
         "the unspecified IP": inner.is_unspecified,
         "a multicast IP": inner.is_multicast,
-        "a reserved IP": inner.version == 4 and inner.is_reserved,  # noqa: PLR2004
+        "a reserved IP": inner.version == 4 and inner.is_reserved,
     }
     for kind, holds in kinds.items():
         if holds:
@@ -131,7 +130,7 @@ def validate_timeout(
     """Return `value` as float if it is a positive finite number of at least `min_value`."""
     if isinstance(value, bool):
         text = f"{name} must be a positive finite number, got {value!r} (bool)"
-        raise ValueError(text)  # noqa: TRY004 - the published class
+        raise ValueError(text)
     number = _number(value, name)
     if not math.isfinite(number) or number <= 0:
         text = f"{name} must be a positive finite number, got {value}"

@@ -90,13 +90,17 @@ class DqliteConnection:
         self._in_block = False
 
     @classmethod
-    def over(
-        cls, core: Core, address: str, *, timeout: float, max_total_rows: int | None
-    ) -> DqliteConnection:
+    def over(cls, core: Core, *, timeout: float, max_total_rows: int | None) -> DqliteConnection:
         """Return a connection on a session that a pool lends."""
-        lent = cls(address, timeout=timeout, max_total_rows=max_total_rows)
+        hosts = core.options.config.hosts
+        lent = cls(core.address or hosts[0], timeout=timeout, max_total_rows=max_total_rows)
+        lent._database = core.options.config.database
         lent._core = core
         return lent
+
+    def give_back(self) -> None:
+        """Let go of the session; it is the pool's again."""
+        self._core = None
 
     @property
     def address(self) -> str:

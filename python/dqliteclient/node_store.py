@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol, final, runtime_checkable
+from typing import Final, NoReturn, Protocol, final, runtime_checkable
 
 from dqlite import Role
 from dqliteclient._checks import after_fork
 from dqliteclient._validate import get_current_pid, parse_address
-from dqliteclient.exceptions import InterfaceError
+from dqliteclient.exceptions import ClusterError, InterfaceError
 
-__all__ = ["MemoryNodeStore", "NodeInfo", "NodeStore"]
+__all__ = ["MemoryNodeStore", "NodeInfo", "NodeStore", "YamlNodeStore"]
+
+_FILE_BYTES_MAX: Final = 1 << 20
+_ROLES: Final = {"voter": Role.VOTER, "standby": Role.STANDBY, "spare": Role.SPARE}
+_FIELD: Final = re.compile(
+    r"(- +|  +)([A-Za-z]+): *(?:\"([^\"]*)\"|'([^']*)'|([^\"'#]+?))\s*(?:#.*)?"
+)
+_NOTHING: Final = re.compile(r"\s*(?:#.*)?|---|\[\]")
 
 
 @final
@@ -91,6 +100,98 @@ class MemoryNodeStore:
     def _check_pid(self) -> None:
         if get_current_pid() != self._pid:
             raise InterfaceError(after_fork(type(self).__name__, self._pid))
+
+
+class YamlNodeStore:
+    """Nodes in a file as go-dqlite writes it: a list of ``ID``, ``Address`` and ``Role``."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the file; none is no nodes, anything unreadable is a ClusterError."""
+        self._pid = get_current_pid()
+        self._path = Path(path)
+        self._nodes = _read(self._path)
+
+    @classmethod
+    async def create(cls, path: str | os.PathLike[str]) -> YamlNodeStore:
+        """Read the file without blocking the event loop."""
+        return await asyncio.to_thread(cls, path)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    async def get_nodes(self) -> Sequence[NodeInfo]:
+        """Return the nodes last read or written."""
+        self._check_pid()
+        return self._nodes
+
+    async def set_nodes(self, nodes: Sequence[NodeInfo]) -> None:
+        """Replace the nodes, the file as a whole or not at all."""
+        self._check_pid()
+        unique = _unique(nodes)
+        await asyncio.to_thread(_write, self._path, unique)
+        self._nodes = unique
+
+    def __reduce__(self) -> tuple[type[YamlNodeStore], tuple[str]]:
+        """Pickle as the path."""
+        return YamlNodeStore, (str(self._path),)
+
+    def _check_pid(self) -> None:
+        if get_current_pid() != self._pid:
+            raise InterfaceError(after_fork(type(self).__name__, self._pid))
+
+
+def _read(path: Path) -> tuple[NodeInfo, ...]:
+    try:
+        if path.stat().st_size > _FILE_BYTES_MAX:
+            raise _bad(path, f"exceeds {_FILE_BYTES_MAX} bytes")
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _bad(path, f"cannot be read: {error}") from error
+    entries: list[dict[str, str]] = []
+    for number, line in enumerate(lines, 1):
+        if _NOTHING.fullmatch(line):
+            continue
+        field = _FIELD.fullmatch(line)
+        if field is None or not (entries or field[1].startswith("-")):
+            raise _bad(path, f"line {number} is not a field of a list of nodes: {line[:80]!r}")
+        if field[1].startswith("-"):
+            entries.append({})
+        entries[-1][field[2].lower()] = field[3] or field[4] or field[5] or ""
+    try:
+        return _unique(_node(entry) for entry in entries)
+    except (KeyError, TypeError, ValueError) as error:
+        raise _bad(path, f"has a bad entry: {error!r}") from error
+
+
+def _node(entry: dict[str, str]) -> NodeInfo:
+    role = entry.get("role", "0").lower().replace("-", "")
+    return NodeInfo(
+        int(entry["id"]), entry["address"], _ROLES[role] if role in _ROLES else Role(int(role))
+    )
+
+
+def _write(path: Path, nodes: Iterable[NodeInfo]) -> None:
+    text = "".join(
+        f"- Address: {node.address}\n  ID: {node.node_id}\n  Role: {int(node.role)}\n"
+        for node in nodes
+    )
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        try:
+            file.write(text or "[]\n")
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _bad(path: Path, what: str) -> ClusterError:
+    return ClusterError(f"YamlNodeStore: {path} {what}")
 
 
 def _unique(nodes: Iterable[NodeInfo]) -> tuple[NodeInfo, ...]:

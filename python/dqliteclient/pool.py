@@ -7,12 +7,13 @@ import contextlib
 import warnings
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from dqlite import exceptions as canonical
-from dqlite.aio.pool import Pool, create_pool
+from dqlite._options import options
+from dqlite.aio._lender import Lender, Limits
 from dqliteclient._checks import DialFunc, after_fork, refuse_dial_func
-from dqliteclient._errors import their_errors
+from dqliteclient._errors import connect_errors, their_errors
 from dqliteclient._validate import (
     DEFAULT_CLOSE_TIMEOUT_SECONDS,
     DEFAULT_MAX_CONTINUATION_FRAMES,
@@ -28,6 +29,8 @@ from dqliteclient.exceptions import DqliteConnectionError, InterfaceError
 from dqliteclient.node_store import MemoryNodeStore, NodeStore
 
 __all__ = ["ConnectionPool"]
+
+_FOREVER_S: Final = float("inf")
 
 
 class ConnectionPool:
@@ -88,7 +91,7 @@ class ConnectionPool:
         self._max_total_rows = max_total_rows
         self._max_attempts = max_attempts
         self._max_elapsed_seconds = max_elapsed_seconds
-        self._pool: Pool | None = None
+        self._lender: Lender | None = None
         self._opening = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = get_current_pid()
@@ -106,24 +109,25 @@ class ConnectionPool:
     @contextlib.asynccontextmanager
     async def acquire(self) -> AsyncIterator[DqliteConnection]:
         """Lend a connection for a block; an open transaction in it is rolled back after it."""
-        pool = await self._opened()
+        lender = await self._opened()
         try:
-            lent = await pool.acquire(timeout=self._timeout)
+            with their_errors(None):
+                core = await lender.lend(self._timeout)
         except canonical.PoolTimeoutError as error:
             text = (
                 "Timed out waiting for a connection from the pool "
-                f"(max_size={self._sizes[1]}, checked_out={pool.get_stats()['in_use']}, "
+                f"(max_size={self._sizes[1]}, checked_out={lender.sizes()['in_use']}, "
                 f"timeout={self._timeout}s)"
             )
             raise canonical.PoolTimeoutError(text) from error
         connection = DqliteConnection.over(
-            lent.core, timeout=self._timeout, max_total_rows=self._max_total_rows
+            core, timeout=self._timeout, max_total_rows=self._max_total_rows
         )
         try:
             yield connection
         finally:
             connection.give_back()
-            await pool.release(lent)
+            lender.take_back(core)
 
     async def execute(self, sql: str, params: Sequence[Any] | None = None) -> tuple[int, int]:
         """Do `DqliteConnection.execute` on a connection of the pool."""
@@ -154,10 +158,10 @@ class ConnectionPool:
 
     async def close(self) -> None:
         """Refuse further use and close every session once it is back; idempotent."""
-        pool, self._pool = self._pool, None
+        lender, self._lender = self._lender, None
         self._closed = True
-        if pool is not None and get_current_pid() == self._pid:
-            await pool.close()
+        if lender is not None and get_current_pid() == self._pid:
+            await lender.close()
 
     async def __aenter__(self) -> ConnectionPool:
         """Open the pool."""
@@ -175,7 +179,7 @@ class ConnectionPool:
 
     def __repr__(self) -> str:
         """Tell the sizes and the state."""
-        size = "closed" if self._closed else f"size={self._pool.get_size() if self._pool else 0}"
+        size = "closed" if self._closed else f"size={self._lender.size if self._lender else 0}"
         return f"<ConnectionPool max_size={self._sizes[1]} {size}>"
 
     def __reduce__(self) -> NoReturn:
@@ -185,36 +189,40 @@ class ConnectionPool:
 
     def __del__(self) -> None:
         """Warn if nobody closed it."""
-        if getattr(self, "_pool", None) is None or get_current_pid() != self._pid:
+        lender = getattr(self, "_lender", None)
+        if lender is None or get_current_pid() != self._pid:
             return
+        lender.discard()
         text = "ConnectionPool was garbage-collected open; close it"
         warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
 
-    async def _opened(self) -> Pool:
+    async def _opened(self) -> Lender:
         self._check_usable()
         async with self._opening:
-            if self._pool is None:
-                self._pool = await self._cluster.retried(
+            if self._lender is None:
+                self._lender = await self._cluster.retried(
                     self._open, self._max_attempts, self._max_elapsed_seconds
                 )
-        return self._pool
+        return self._lender
 
-    async def _open(self) -> Pool:
+    async def _open(self) -> Lender:
         leader = await self._cluster.find_leader()
         known = [node.address for node in await self._cluster.nodes()]
         min_size, max_size = self._sizes
-        with their_errors(leader):
-            return await create_pool(
-                [leader, *(address for address in known if address != leader)],
-                database=self._database,
-                min_size=min_size,
-                max_size=max_size,
-                timeout=self._timeout,
-                connect_timeout=self._cluster.attempt_timeout,
-                acquire_timeout=self._timeout,
-                busy_timeout=0.0,
-                types="raw",
-            )
+        checked = options(
+            [leader, *(address for address in known if address != leader)],
+            database=self._database,
+            timeout=self._timeout,
+            connect_timeout=self._cluster.attempt_timeout,
+            busy_timeout=0.0,
+            types="raw",
+            reconnect=True,
+            name=None,
+        )
+        lender = Lender(checked, Limits(min_size, max_size, 0, _FOREVER_S, _FOREVER_S))
+        with connect_errors(leader, self._cluster.attempt_timeout):
+            await lender.open()
+        return lender
 
     def _check_usable(self) -> None:
         if get_current_pid() != self._pid:

@@ -55,8 +55,10 @@ async def retry_with_backoff(
             raise
         except BaseException as error:
             left = end - loop.time()
-            if attempt >= max_attempts or left <= 0 or not _retryable(
-                error, retryable_exceptions, excluded_exceptions
+            if (
+                attempt >= max_attempts
+                or left <= 0
+                or not _retryable(error, retryable_exceptions, excluded_exceptions)
             ):
                 raise
         pause = min(base_delay * 2 ** (attempt - 1), max_delay)

@@ -55,7 +55,7 @@ class SafeErrorHandler:
 def safe_operation(
     context: str,
     suppress_errors: bool = False,
-    default_return: Any = None,  # noqa: ARG001 - published; a block has no value to replace
+    default_return: Any = None,
 ) -> Iterator[None]:
     """Run a block; what it raises becomes a DqliteError, or is logged and dropped."""
     try:
@@ -78,7 +78,7 @@ def safe_cleanup(fn: Callable[[], T], context: str, default: T | None = None) ->
         return default
 
 
-def handle_c_errors(lib: Any, rc: int, context: str, **kwargs: Any) -> None:  # noqa: ARG001
+def handle_c_errors(lib: Any, rc: int, context: str, **kwargs: Any) -> None:
     """Raise the exception for a return code of dqlitepy's C library; 0 raises nothing.
 
     The class follows from the words in `context`. No C library is loaded here, so `lib` is not

@@ -5,11 +5,21 @@ from __future__ import annotations
 from types import TracebackType
 
 import dqlite
-from dqlite import LeaderAddress, NodeInfo, Role
+from dqlite import LeaderAddress, Role
 from dqlitepy import exceptions
 from dqlitepy._translate import client_errors
 
 __all__ = ["Client", "NodeInfo"]
+
+
+class NodeInfo(dqlite.NodeInfo):
+    """A member of the cluster: `id`, `address`, `role` as a number, `role_name` as a word."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return it with the word for the role."""
+        return f"NodeInfo(id={self.id}, address={self.address!r}, role={self.role_name})"
 
 
 class Client:
@@ -54,7 +64,7 @@ class Client:
     def cluster(self) -> list[NodeInfo]:
         """Return the members of the cluster."""
         with client_errors("client_cluster"):
-            return self._open("client_cluster").cluster()
+            return [NodeInfo(*member) for member in self._open("client_cluster").cluster()]
 
     def close(self) -> None:
         """Close the client; idempotent, and what garbage collection does without a warning."""

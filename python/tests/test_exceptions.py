@@ -56,7 +56,7 @@ def test_the_drawing_is_the_tree() -> None:
 )
 def test_some_are_two_things(name: str, also: type[BaseException]) -> None:
     with pytest.raises(also, match=r"^the text$"):
-        raise getattr(ex, name)("the text")
+        raise getattr(ex, name)("the" + " text")
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)

@@ -119,10 +119,13 @@ def test_begin_cannot_fail_halfway(node) -> None:
 
 def test_two_nodes_both_vote(addresses, tmp_path) -> None:
     one, two = addresses(2)
-    with Node(one, tmp_path / "1", node_id=1), Node(two, tmp_path / "2", node_id=2):
-        with Client([one]) as client:
-            client.add(2, two)
-            roles = [member.role_name for member in client.cluster()]
+    with (
+        Node(one, tmp_path / "1", node_id=1),
+        Node(two, tmp_path / "2", node_id=2),
+        Client([one]) as client,
+    ):
+        client.add(2, two)
+        roles = [member.role_name for member in client.cluster()]
     assert roles == ["Voter", "Voter"]
 
 

@@ -132,7 +132,17 @@ def test_special_constructors() -> None:
 
 def test_error_codes() -> None:
     numbers = {code.name: code.value for code in old.ErrorCode}
-    names = "SUCCESS NOMEM INVALID NOTFOUND MISUSE NOLEADER SHUTDOWN STOPPED INTERNAL".split()
+    names = [
+        "SUCCESS",
+        "NOMEM",
+        "INVALID",
+        "NOTFOUND",
+        "MISUSE",
+        "NOLEADER",
+        "SHUTDOWN",
+        "STOPPED",
+        "INTERNAL",
+    ]
     assert numbers == dict(zip(names, range(9), strict=True)) | {"UNKNOWN": -1}
     assert old.ErrorCode.from_code(4) is old.ErrorCode.MISUSE
     assert old.ErrorCode.from_code(2067) is old.ErrorCode.UNKNOWN

@@ -145,7 +145,7 @@ def test_guide_errors_every_branch(page, addresses, tmp_path, capsys) -> None:
 def test_guide_errors_without_a_leader(page, addresses, tmp_path, capsys) -> None:
     """A cluster of which only one node ever starts has no leader."""
     one, other = addresses(2)
-    place = {f'"{PORT}"': f'"{one}"', '"/tmp/dqlite"': f'{str(tmp_path)!r}, cluster={[one, other]}'}
+    place = {f'"{PORT}"': f'"{one}"', '"/tmp/dqlite"': f"{str(tmp_path)!r}, cluster={[one, other]}"}
     names: dict = {}
     page("guide_errors", names, replace=place)
     assert capsys.readouterr().out == "No leader elected yet, retry later\n"

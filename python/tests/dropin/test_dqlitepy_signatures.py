@@ -33,11 +33,13 @@ def test_version_says_what_it_stands_for() -> None:
     [
         (
             dqlitepy.Node.__init__,
-            "(self, address: str, data_dir: str | Path, *, node_id: int | None = None, "
-            "bind_address: str | None = None, cluster: list[str] | None = None, "
-            "auto_recovery: bool | None = True, busy_timeout_ms: int | None = None, "
-            "snapshot_compression: bool | None = None, network_latency_ms: int | None = None) "
-            "-> None",
+            (
+                "(self, address: str, data_dir: str | Path, *, node_id: int | None = None, "
+                "bind_address: str | None = None, cluster: list[str] | None = None, "
+                "auto_recovery: bool | None = True, busy_timeout_ms: int | None = None, "
+                "snapshot_compression: bool | None = None, network_latency_ms: int | None = None) "
+                "-> None"
+            ),
         ),
         (dqlitepy.Node.start, "(self) -> None"),
         (dqlitepy.Node.stop, "(self) -> None"),
@@ -52,8 +54,10 @@ def test_version_says_what_it_stands_for() -> None:
         (dqlitepy.Node.__enter__, "(self) -> Node"),
         (
             dqlitepy.Node.__exit__,
-            "(self, exc_type: type[BaseException] | None, exc: BaseException | None, "
-            "tb: TracebackType | None) -> None",
+            (
+                "(self, exc_type: type[BaseException] | None, exc: BaseException | None, "
+                "tb: TracebackType | None) -> None"
+            ),
         ),
         (dqlitepy.Client.__init__, "(self, cluster: list[str]) -> None"),
         (dqlitepy.Client.add, "(self, node_id: int, address: str) -> None"),
@@ -64,24 +68,32 @@ def test_version_says_what_it_stands_for() -> None:
         (dqlitepy.Client.__enter__, "(self) -> Client"),
         (
             dqlitepy.Client.__exit__,
-            "(self, exc_type: type[BaseException] | None, exc_val: BaseException | None, "
-            "exc_tb: TracebackType | None) -> None",
+            (
+                "(self, exc_type: type[BaseException] | None, exc_val: BaseException | None, "
+                "exc_tb: TracebackType | None) -> None"
+            ),
         ),
         (dqlitepy.get_version, "() -> tuple[int, str]"),
         (
             dqlitepy.DqliteError.__init__,
-            "(self, code: int, context: str, message: str | None = None, "
-            "cause: BaseException | None = None) -> None",
+            (
+                "(self, code: int, context: str, message: str | None = None, "
+                "cause: BaseException | None = None) -> None"
+            ),
         ),
         (
             dqlitepy.NodeError.__init__,
-            "(self, code: int, context: str, message: str | None = None, "
-            "node_id: int | None = None, node_address: str | None = None) -> None",
+            (
+                "(self, code: int, context: str, message: str | None = None, "
+                "node_id: int | None = None, node_address: str | None = None) -> None"
+            ),
         ),
         (
             dqlitepy.safe_operation,
-            "(context: str, suppress_errors: bool = False, default_return: Any = None) "
-            "-> Iterator[None]",
+            (
+                "(context: str, suppress_errors: bool = False, default_return: Any = None) "
+                "-> Iterator[None]"
+            ),
         ),
     ],
 )
