@@ -94,6 +94,9 @@ pub enum NodeError {
         /// The process that owns it.
         owner: u32,
     },
+    /// A client connection of the node could not be opened, or failed.
+    #[error(transparent)]
+    Client(#[from] dqlite_client::Error),
 }
 
 /// One option that cannot be right.

@@ -3,6 +3,7 @@
 //! What is the supervisor's own ([`For::Supervisor`]) stays in this process; the rest is sent to
 //! the node, which validates it again. Absent and `null` mean the default.
 
+use dqlite_client::Address;
 use serde_json::Value;
 
 use crate::address;
@@ -316,7 +317,7 @@ pub(crate) fn others(options: &Options, own: &str) -> usize {
         .count()
 }
 
-fn entries(options: &Options) -> impl Iterator<Item = Result<String, String>> {
+fn entries(options: &Options) -> impl Iterator<Item = Result<Address, String>> {
     let entries = options
         .get("cluster")
         .and_then(Value::as_array)

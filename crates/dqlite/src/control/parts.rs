@@ -105,6 +105,17 @@ pub enum Role {
     Spare,
 }
 
+impl Role {
+    /// The name as the channel spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Voter => "voter",
+            Self::StandBy => "standby",
+            Self::Spare => "spare",
+        }
+    }
+}
+
 /// The states of a node. `stopped`, `restarting` and `failed` are the supervisor's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
