@@ -37,7 +37,7 @@ def parse_address(address: str) -> tuple[str, int]:
     """
     if not isinstance(address, str):
         text = f"Invalid address: expected str, got {type(address).__name__}"
-        raise ValueError(text)
+        raise ValueError(text)  # noqa: TRY004 - the published class
     if len(address) > _ADDRESS_CHARS_MAX:
         text = f"Invalid address: length {len(address)} exceeds maximum {_ADDRESS_CHARS_MAX}"
         raise ValueError(text)
@@ -111,7 +111,7 @@ def _dialable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, address: str) -
     kinds = {
         "the unspecified IP": inner.is_unspecified,
         "a multicast IP": inner.is_multicast,
-        "a reserved IP": inner.version == 4 and inner.is_reserved,
+        "a reserved IP": isinstance(inner, ipaddress.IPv4Address) and inner.is_reserved,
     }
     for kind, holds in kinds.items():
         if holds:
@@ -130,7 +130,7 @@ def validate_timeout(
     """Return `value` as float if it is a positive finite number of at least `min_value`."""
     if isinstance(value, bool):
         text = f"{name} must be a positive finite number, got {value!r} (bool)"
-        raise ValueError(text)
+        raise ValueError(text)  # noqa: TRY004 - the published class
     number = _number(value, name)
     if not math.isfinite(number) or number <= 0:
         text = f"{name} must be a positive finite number, got {value}"

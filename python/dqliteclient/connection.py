@@ -61,7 +61,7 @@ class DqliteConnection:
         attempt_timeout: float | None = None,
         max_total_rows: int | None = DEFAULT_MAX_TOTAL_ROWS,
         max_continuation_frames: int | None = DEFAULT_MAX_CONTINUATION_FRAMES,
-        trust_server_heartbeat: bool = False,
+        trust_server_heartbeat: bool = False,  # noqa: ARG002 - every wait has its own deadline
         close_timeout: float = DEFAULT_CLOSE_TIMEOUT_SECONDS,
         dial_func: DialFunc | None = None,
         max_message_size: int | None = None,
@@ -225,7 +225,7 @@ class DqliteConnection:
                 self._in_block = False
                 core.leave_block(block)
 
-    async def __aenter__(self) -> DqliteConnection:
+    async def __aenter__(self) -> DqliteConnection:  # noqa: PYI034 - Self is of Python 3.11
         """Connect."""
         await self.connect()
         return self

@@ -163,7 +163,7 @@ class ConnectionPool:
         if lender is not None and get_current_pid() == self._pid:
             await lender.close()
 
-    async def __aenter__(self) -> ConnectionPool:
+    async def __aenter__(self) -> ConnectionPool:  # noqa: PYI034 - Self is of Python 3.11
         """Open the pool."""
         await self.initialize()
         return self

@@ -18,7 +18,7 @@ T = TypeVar("T")
 _random: Final = random.SystemRandom()
 
 
-async def retry_with_backoff(
+async def retry_with_backoff(  # noqa: PLR0917 - the published signature
     func: Callable[[], Awaitable[T]],
     max_attempts: int = 5,
     base_delay: float = 0.1,

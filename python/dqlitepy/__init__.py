@@ -23,7 +23,7 @@ from dqlitepy.exceptions import (
     DqliteLibraryNotFound,
     ErrorCode,
     ErrorSeverity,
-    MemoryError,
+    MemoryError,  # noqa: A004 - the published name
     NodeAlreadyRunningError,
     NodeAssertionError,
     NodeError,

@@ -15,7 +15,7 @@ _place: str | None = None
 
 def configure(path: str | None) -> None:
     """Set where nodes look for the engine: a bundle's directory or a library; None resets it."""
-    global _place
+    global _place  # noqa: PLW0603 - the published function has nowhere else to keep it
     _place = path
 
 

@@ -30,7 +30,7 @@ class SafeErrorHandler:
         self.suppress_errors = suppress_errors
         self.error: BaseException | None = None
 
-    def __enter__(self) -> SafeErrorHandler:
+    def __enter__(self) -> SafeErrorHandler:  # noqa: PYI034 - Self is of Python 3.11
         """Return the handler."""
         return self
 
@@ -45,7 +45,7 @@ class SafeErrorHandler:
         if self.cleanup_fn is not None:
             try:
                 self.cleanup_fn()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - logged, and kept
                 _log.warning("clean-up of %s failed", self.context, exc_info=True)
                 self.error = exc_val or error
         return self.suppress_errors and not isinstance(exc_val, (KeyboardInterrupt, SystemExit))
@@ -55,7 +55,7 @@ class SafeErrorHandler:
 def safe_operation(
     context: str,
     suppress_errors: bool = False,
-    default_return: Any = None,
+    default_return: Any = None,  # noqa: ARG001 - published; a block has no value to replace
 ) -> Iterator[None]:
     """Run a block; what it raises becomes a DqliteError, or is logged and dropped."""
     try:
@@ -73,12 +73,12 @@ def safe_cleanup(fn: Callable[[], T], context: str, default: T | None = None) ->
     """Return ``fn()``, or `default` if it raises; the failure is logged."""
     try:
         return fn()
-    except Exception:
+    except Exception:  # noqa: BLE001 - logged, which is what callers ask for
         _log.warning("clean-up %s failed", context, exc_info=True)
         return default
 
 
-def handle_c_errors(lib: Any, rc: int, context: str, **kwargs: Any) -> None:
+def handle_c_errors(lib: Any, rc: int, context: str, **kwargs: Any) -> None:  # noqa: ARG001
     """Raise the exception for a return code of dqlitepy's C library; 0 raises nothing.
 
     The class follows from the words in `context`. No C library is loaded here, so `lib` is not

@@ -71,7 +71,7 @@ class Client:
         self._closed = True
         self._admin.close()
 
-    def __enter__(self) -> Client:
+    def __enter__(self) -> Client:  # noqa: PYI034 - the published signature
         """Return the client."""
         return self
 

@@ -133,7 +133,7 @@ class DqliteError(canonical.Error, RuntimeError):
         return self.message
 
 
-class DqliteLibraryNotFound(DqliteError, canonical.EngineNotFoundError):
+class DqliteLibraryNotFound(DqliteError, canonical.EngineNotFoundError):  # noqa: N818 - published
     """No usable engine was found; `attempts` lists every place searched and the reason."""
 
     severity = ErrorSeverity.FATAL
@@ -248,7 +248,7 @@ class ResourceError(DqliteError):
     """Something about memory or descriptors."""
 
 
-class ResourceLeakWarning(ResourceError, Warning):
+class ResourceLeakWarning(ResourceError, Warning):  # noqa: N818 - the published name
     """Never raised; here for code that catches or filters it."""
 
     severity = ErrorSeverity.WARNING
@@ -260,13 +260,13 @@ class ResourceLeakWarning(ResourceError, Warning):
         )
 
 
-class MemoryError(ResourceError):
+class MemoryError(ResourceError):  # noqa: A001 - the published name
     """Never raised; here for code that catches it."""
 
     severity = ErrorSeverity.CRITICAL
 
 
-class SegmentationFault(DqliteError):
+class SegmentationFault(DqliteError):  # noqa: N818 - the published name
     """Never raised, the engine runs in a process of its own; here for code that catches it."""
 
     severity = ErrorSeverity.FATAL
@@ -278,7 +278,7 @@ class SegmentationFault(DqliteError):
         super().__init__(-11, context, f"{text}: {signal_info}" if signal_info else text)
 
 
-from dqlitepy._guards import (
+from dqlitepy._guards import (  # noqa: E402 - the guards raise the classes above
     SafeErrorHandler,
     ShutdownSafetyGuard,
     handle_c_errors,

@@ -10,6 +10,16 @@ import pytest
 
 import dqlite
 import dqliteclient
+from dqliteclient import (
+    cluster,
+    connection,
+    exceptions,
+    node_store,
+    pool,
+    protocol,
+    retry,
+    sql,
+)
 
 NAMES = """CLOSE_TIMEOUT_FLOOR CLOSE_TIMEOUT_FLOOR_RATIONALE DEFAULT_CLOSE_TIMEOUT_SECONDS
 DEFAULT_TIMEOUT_SECONDS AmbiguousCommitError ClusterClient ClusterError ClusterPolicyError
@@ -44,8 +54,6 @@ def test_every_name_is_there() -> None:
 
 
 def test_submodules_that_users_import() -> None:
-    from dqliteclient import cluster, connection, exceptions, node_store, pool, protocol, retry, sql
-
     assert callable(connection.is_no_transaction_error)
     for module in (cluster, connection, exceptions, node_store, pool, protocol, retry, sql):
         assert all(hasattr(module, name) for name in module.__all__)

