@@ -6,10 +6,10 @@ from typing import Any, Literal, SupportsIndex, final, overload
 
 __version__: str
 
-Take = Literal["all", "first", "value", "result"]
-RowShape = Literal["record", "tuple", "list", "dict"]
-Types = Literal["auto", "strict", "raw", "client"]
-Kind = Literal["read", "write", "begin", "commit", "rollback", "other", "empty"]
+_Take = Literal["all", "first", "value", "result"]
+_RowShape = Literal["record", "tuple", "list", "dict"]
+_Types = Literal["auto", "strict", "raw", "client"]
+_Kind = Literal["read", "write", "begin", "commit", "rollback", "other", "empty"]
 
 @final
 class Record(Sequence[Any]):
@@ -46,9 +46,9 @@ class Projection:
 
     def __new__(
         cls,
-        take: Take,
-        row: RowShape = "record",
-        types: Types = "auto",
+        take: _Take,
+        row: _RowShape = "record",
+        types: _Types = "auto",
         *,
         column: int = 0,
         tags: bool = False,
@@ -73,7 +73,7 @@ class Result:
     def lastrowid(self) -> int | None:
         """The row id of an INSERT or REPLACE, else None."""
 
-def statement_kind(sql: str) -> Kind:
+def statement_kind(sql: str) -> _Kind:
     """What one statement is; two statements are a ProgrammingError."""
 
 def split(script: str) -> list[str]:
@@ -85,7 +85,7 @@ class Config:
 
     def __new__(
         cls,
-        target: str | Sequence[str],
+        target: str | Sequence[str | tuple[str, str]] | None,
         *,
         database: str | None = None,
         connect_timeout: float | None = None,
@@ -94,6 +94,8 @@ class Config:
     def hosts(self) -> list[str]: ...
     @property
     def database(self) -> str: ...
+    @property
+    def timeout(self) -> float: ...
     @property
     def connect_timeout(self) -> float: ...
 
@@ -148,7 +150,7 @@ class Connection:
 class Admin:
     """Blocking cluster administration: one dialled connection to the leader per call."""
 
-    def __new__(cls, hosts: Sequence[str], timeout: float, connect_timeout: float) -> Admin: ...
+    def __new__(cls, config: Config, timeout: float) -> Admin: ...
     @property
     def hosts(self) -> list[str]: ...
     def leader(self) -> tuple[int, str]: ...
@@ -165,4 +167,36 @@ class Admin:
 class Node:
     """A supervised child process; see `dqlite.Node`."""
 
-    def __new__(cls, options: Mapping[str, Any]) -> Node: ...
+    def __new__(cls, address: str, data_dir: str, options: str) -> Node: ...
+    def start(self, timeout: float) -> None: ...
+    def wait_ready(self, timeout: float) -> None: ...
+    def stop(self, timeout: float) -> tuple[bool, str | None, float, bool, str]: ...
+    def handover(self, timeout: float, roles: bool) -> tuple[bool, str | None]: ...
+    def after_fork(self) -> None: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def data_dir(self) -> str: ...
+    @property
+    def is_running(self) -> bool: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def role(self) -> str | None: ...
+    @property
+    def leader(self) -> tuple[int, str] | None: ...
+    @property
+    def is_leader(self) -> bool: ...
+    @property
+    def members(self) -> list[str]: ...
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def engine(self) -> tuple[str, str, str | None] | None: ...
+    @property
+    def socket_path(self) -> str | None: ...
+
+def stop_nodes(nodes: Sequence[Node], timeout: float) -> None:
+    """Stop nodes side by side, without a Python thread."""

@@ -1,0 +1,78 @@
+//! Who may use a connection: the process that made it, and the event loop it is bound to.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::errors;
+
+/// The process and loop an object belongs to.
+pub(crate) struct Affinity {
+    what: &'static str,
+    pid: u32,
+    event_loop: PyOnceLock<Py<PyAny>>,
+}
+
+impl Affinity {
+    /// Bound to this process, not yet to a loop.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, pid: std::process::id(), event_loop: PyOnceLock::new() }
+    }
+
+    /// Whether this is a process that was forked from the owner.
+    pub(crate) fn is_foreign(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    /// An `InterfaceError` after a fork.
+    pub(crate) fn check_process(&self, py: Python<'_>) -> PyResult<()> {
+        let current = std::process::id();
+        if current == self.pid {
+            return Ok(());
+        }
+        let text = format!(
+            "{} used after fork; reconstruct it in the child process (created in pid {}, \
+             current pid {current})",
+            self.what, self.pid,
+        );
+        Err(errors::interface(py, text))
+    }
+
+    /// Binds to a loop, once.
+    pub(crate) fn bind(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = event_loop.py();
+        self.event_loop.set(py, event_loop.clone().unbind()).map_err(|_| {
+            errors::interface(py, format!("{} is bound to an event loop already", self.what))
+        })
+    }
+
+    /// The loop it is bound to.
+    pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
+        self.event_loop.get(py).map(|event_loop| event_loop.bind(py))
+    }
+
+    /// Whether the loop it is bound to runs in this thread.
+    pub(crate) fn is_inside(&self, py: Python<'_>) -> bool {
+        let running = running_loop(py);
+        matches!((running, self.event_loop(py)), (Ok(running), Some(own)) if running.is(own))
+    }
+
+    /// The loop; an `InterfaceError` in another loop or thread, or if it is bound to none.
+    pub(crate) fn check_loop<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let Some(own) = self.event_loop(py) else {
+            return Err(errors::interface(py, format!("{} is bound to no event loop", self.what)));
+        };
+        if running_loop(py)?.is(own) {
+            return Ok(own);
+        }
+        Err(errors::interface(py, format!("{} is bound to a different event loop", self.what)))
+    }
+}
+
+/// The running loop of this thread, or None.
+fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let running = RUNNING.get_or_try_init(py, || {
+        py.import("asyncio.events")?.getattr("_get_running_loop").map(Bound::unbind)
+    })?;
+    running.bind(py).call0()
+}

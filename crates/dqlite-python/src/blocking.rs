@@ -1,0 +1,275 @@
+//! Calls that block: poll with the GIL released, signals checked.
+
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use dqlite_client::fd::{self, Filled, Link};
+use dqlite_proto::outcome::After;
+use dqlite_proto::{Abandoned, Event, Progress, Ticket, Violation};
+use nix::sys::socket::{Shutdown, shutdown};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use crate::call::Call;
+use crate::connection::{Connection, DRAIN_MAX, Place};
+use crate::encode;
+use crate::errors::{self, Loss};
+use crate::projection::Projection;
+use crate::statement::Statement;
+
+/// Sends a statement and waits for its answer.
+pub(crate) fn run(
+    connection: &Connection,
+    py: Python<'_>,
+    projection: Projection,
+    sql: &str,
+    args: &Bound<'_, PyTuple>,
+    timeout: Option<f64>,
+) -> PyResult<Py<PyAny>> {
+    let started = Instant::now();
+    connection.affinity.check_process(py)?;
+    if connection.affinity.event_loop(py).is_some() {
+        return Err(errors::interface(py, "a connection of an event loop must not block"));
+    }
+    let statement = Statement::of(py, sql)?;
+    let params = encode::parameters(&statement, args, projection.is_strict())?;
+    if statement.is_empty() {
+        return Call::nothing(py, &statement, projection, 0, 0);
+    }
+    let mut borrowed = Borrowed::new(connection, py)?;
+    borrowed.drain(py)?;
+    let ticket = borrowed.queue(py, |link| {
+        Call::queue(link.session_mut(), &statement, &params)
+    })?;
+    let in_transaction = connection.inner().transaction.is_open();
+    let call = Call::new(statement, projection, in_transaction);
+    let seconds = timeout.unwrap_or_default();
+    let until = timeout.map(|seconds| started + duration(seconds));
+    borrowed.answer(py, call, ticket, until, seconds)
+}
+
+/// Seconds that Python gave; what is no time at all counts as none.
+pub(crate) fn duration(seconds: f64) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    Duration::try_from_secs_f64(seconds).map_or(
+        if seconds > 0.0 { LONGEST } else { Duration::ZERO },
+        |duration| duration.min(LONGEST),
+    )
+}
+
+/// Ends the sync call that has the socket, if one does: it sees the end of the stream.
+pub(crate) fn interrupt(connection: &Connection) {
+    let mut inner = connection.inner();
+    if let Place::Lent(socket) = inner.link {
+        // It fails if the peer was faster, which is as good. The descriptor is open as long as it
+        // is lent, because the borrower needs the lock to give it back.
+        let _ = shutdown(socket, Shutdown::Both);
+        inner.link = Place::Gone;
+    }
+}
+
+/// A socket in the hands of one sync call; goes back when dropped, unless it was closed meanwhile.
+struct Borrowed<'a> {
+    home: &'a Connection,
+    link: Option<Box<Link>>,
+    drain_until: Option<Instant>,
+}
+
+impl Drop for Borrowed<'_> {
+    fn drop(&mut self) {
+        let mut inner = self.home.inner();
+        inner.drain_until = self.drain_until;
+        inner.link = match (self.link.take(), &inner.link) {
+            (Some(link), Place::Lent(_)) => Place::Here(link),
+            _ => Place::Gone,
+        };
+    }
+}
+
+/// Why a wait ended without an event.
+enum Ended {
+    Lost(Loss),
+    TimedOut,
+    Raised(PyErr),
+}
+
+impl<'a> Borrowed<'a> {
+    fn new(home: &'a Connection, py: Python<'_>) -> PyResult<Self> {
+        let mut inner = home.inner();
+        match std::mem::replace(&mut inner.link, Place::Gone) {
+            Place::Here(link) => {
+                inner.link = Place::Lent(link.as_raw_fd());
+                let drain_until = inner.drain_until;
+                Ok(Self { home, link: Some(link), drain_until })
+            }
+            Place::Lent(socket) => {
+                inner.link = Place::Lent(socket);
+                drop(inner);
+                Err(errors::interface(py, "another operation is in progress on this connection"))
+            }
+            Place::Gone => {
+                drop(inner);
+                Err(errors::not_sent(py, &home.address))
+            }
+        }
+    }
+
+    /// Queues a request. A session that takes none any more is dropped.
+    fn queue(
+        &mut self,
+        py: Python<'_>,
+        queue: impl FnOnce(&mut Link) -> Result<Ticket, Violation>,
+    ) -> PyResult<Ticket> {
+        let Some(link) = self.link.as_deref_mut() else {
+            return Err(errors::not_sent(py, &self.home.address));
+        };
+        match queue(link) {
+            Ok(ticket) => Ok(ticket),
+            Err(Violation::Lost) => {
+                self.link = None;
+                Err(errors::not_sent(py, &self.home.address))
+            }
+            Err(violation) => Err(errors::violation(py, &violation)),
+        }
+    }
+
+    /// Reads what earlier calls abandoned; a session that does not end it in time is dropped.
+    fn drain(&mut self, py: Python<'_>) -> PyResult<()> {
+        let Some(until) = self.drain_until else { return Ok(()) };
+        match self.next_event(py, Some(until)) {
+            Ok(_) => {
+                self.drain_until = None;
+                Ok(())
+            }
+            Err(Ended::Raised(error)) => Err(error),
+            Err(Ended::Lost(_) | Ended::TimedOut) => {
+                self.link = None;
+                Err(errors::not_sent(py, &self.home.address))
+            }
+        }
+    }
+
+    /// Waits for the whole answer to the one request that is due.
+    fn answer(
+        &mut self,
+        py: Python<'_>,
+        mut call: Call,
+        ticket: Ticket,
+        until: Option<Instant>,
+        seconds: f64,
+    ) -> PyResult<Py<PyAny>> {
+        loop {
+            match self.next_event(py, until) {
+                Ok(Some(Event::Rows { frame, done, .. })) => {
+                    if let Err(error) = call.rows(py, &frame) {
+                        return Err(self.lost(py, &call, ticket, &Loss::Protocol(error.to_string())));
+                    }
+                    if done {
+                        self.home.inner().transaction.succeeded(&call.statement);
+                        return call.finish_rows(py);
+                    }
+                }
+                Ok(Some(Event::Reply { response, .. })) => {
+                    self.home.inner().transaction.succeeded(&call.statement);
+                    return call.finish(py, &response);
+                }
+                Ok(Some(Event::Failed { failure, .. })) => {
+                    let verdict = call.judge(&failure);
+                    self.home.inner().transaction.failed(&call.statement, verdict.after);
+                    if verdict.after == After::Lost {
+                        self.link = None;
+                    }
+                    return Err(call.failure(py, &failure, &verdict, &self.home.address));
+                }
+                Ok(None) => return Err(self.lost(py, &call, ticket, &Loss::Closed)),
+                Err(Ended::Lost(why)) => return Err(self.lost(py, &call, ticket, &why)),
+                Err(Ended::Raised(error)) => {
+                    self.abandon(ticket);
+                    return Err(error);
+                }
+                Err(Ended::TimedOut) => {
+                    let progress = self.abandon(ticket);
+                    let why = Loss::Deadline(seconds);
+                    return Err(call.loss(py, progress, &why, &self.home.address));
+                }
+            }
+        }
+    }
+
+    /// Drops the socket and says what that means for the call.
+    fn lost(&mut self, py: Python<'_>, call: &Call, ticket: Ticket, why: &Loss) -> PyErr {
+        let link = self.link.take();
+        let progress = link.as_ref().and_then(|link| link.session().progress(ticket));
+        if why.must_park() {
+            std::mem::forget(link);
+        }
+        call.loss(py, progress.unwrap_or(Progress::Sent), why, &self.home.address)
+    }
+
+    /// Gives a request up; says how far it got.
+    fn abandon(&mut self, ticket: Ticket) -> Progress {
+        let Some(link) = self.link.as_deref_mut() else { return Progress::Sent };
+        let progress = link.session().progress(ticket).unwrap_or(Progress::Sent);
+        if link.session_mut().abandon(ticket) == Abandoned::Draining {
+            self.drain_until = Some(Instant::now() + DRAIN_MAX);
+            self.home.inner().transaction.doubt();
+        }
+        progress
+    }
+
+    /// Waits for the next event with the GIL released; Ctrl-C is seen within a tenth of a second.
+    /// `None` when nothing is due any more.
+    fn next_event(
+        &mut self,
+        py: Python<'_>,
+        until: Option<Instant>,
+    ) -> Result<Option<Event>, Ended> {
+        let Some(link) = self.link.as_deref_mut() else { return Err(Ended::Lost(Loss::Closed)) };
+        loop {
+            match link.session_mut().event() {
+                Ok(Some(event)) => return Ok(Some(event)),
+                Ok(None) if link.session().pending() == 0 => return Ok(None),
+                Ok(None) => {}
+                Err(error) => return Err(Ended::Lost(Loss::of(&error))),
+            }
+            py.detach(|| exchange(link, until))?;
+        }
+    }
+}
+
+/// Writes what waits, waits, and reads once.
+fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), Ended> {
+    let broken = |error: dqlite_client::Error| Ended::Lost(Loss::Connection(error.to_string()));
+    let flushed = match link.flush() {
+        Ok(flushed) => flushed,
+        // What a server said before it closed must be read all the same.
+        Err(error) => {
+            return match link.fill() {
+                Ok(Filled::Bytes(_)) => Ok(()),
+                _ => Err(broken(error)),
+            };
+        }
+    };
+    let mut raised = None;
+    let mut interrupt = || {
+        let signal = Python::attach(|py| py.check_signals());
+        raised = signal.err();
+        raised.is_some()
+    };
+    let until = until.unwrap_or_else(|| Instant::now() + duration(f64::INFINITY));
+    let ready = fd::wait(link, true, !flushed, until, &mut interrupt);
+    if let Some(error) = raised {
+        return Err(Ended::Raised(error));
+    }
+    let ready = ready.map_err(broken)?;
+    if ready.is_late() {
+        return Err(Ended::TimedOut);
+    }
+    if !ready.readable {
+        return Ok(());
+    }
+    match link.fill().map_err(broken)? {
+        Filled::Eof => Err(Ended::Lost(Loss::Connection("closed by the server".to_owned()))),
+        Filled::Bytes(_) | Filled::WouldBlock => Ok(()),
+    }
+}

@@ -1,0 +1,249 @@
+//! From Rust errors to the Python classes of `dqlite.exceptions`, attributes set once.
+
+use dqlite_proto::outcome::Verdict;
+use dqlite_proto::{Failure, FailureKind, Outcome, ProtocolError, Retry};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyModule};
+
+static EXCEPTIONS: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// An exception of ours before it is made: class, text, attributes.
+pub(crate) struct Raise<'py> {
+    py: Python<'py>,
+    class: &'static str,
+    message: String,
+    attributes: Bound<'py, PyDict>,
+}
+
+impl<'py> Raise<'py> {
+    /// An exception of the class of that name.
+    pub(crate) fn new(py: Python<'py>, class: &'static str, message: impl Into<String>) -> Self {
+        Self { py, class, message: message.into(), attributes: PyDict::new(py) }
+    }
+
+    /// Sets an attribute; one that cannot be made is left at its default.
+    pub(crate) fn with(self, name: &str, value: impl IntoPyObject<'py>) -> Self {
+        if let Ok(value) = value.into_bound_py_any(self.py) {
+            // Setting a text key of a new dict fails for want of memory only.
+            let _ = self.attributes.set_item(name, value);
+        }
+        self
+    }
+
+    /// Sets what may have happened and what may be tried again.
+    pub(crate) fn outcome(self, outcome: Outcome, retry: Retry) -> Self {
+        self.with("outcome", outcome_word(outcome)).with("retry", retry_word(retry))
+    }
+
+    /// Makes the exception.
+    pub(crate) fn error(self) -> PyErr {
+        let made = class(self.py, self.class)
+            .and_then(|class| class.call((self.message,), Some(&self.attributes)));
+        made.map_or_else(|error| error, PyErr::from_value)
+    }
+}
+
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let module = EXCEPTIONS
+        .get_or_try_init(py, || py.import("dqlite.exceptions").map(Bound::unbind))?
+        .bind(py);
+    module.getattr(name)
+}
+
+const fn outcome_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::NotSent => "not_sent",
+        Outcome::Refused => "refused",
+        Outcome::Unknown => "unknown",
+    }
+}
+
+const fn retry_word(retry: Retry) -> &'static str {
+    match retry {
+        Retry::No => "no",
+        Retry::Here => "here",
+        Retry::Elsewhere => "elsewhere",
+        Retry::Transaction => "transaction",
+    }
+}
+
+/// Misuse: closed, other loop, after a fork.
+pub(crate) fn interface(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    Raise::new(py, "InterfaceError", message).error()
+}
+
+/// Wrong parameters, unknown option, unsupported type; nothing was sent.
+pub(crate) fn programming(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    Raise::new(py, "ProgrammingError", message).with("outcome", "not_sent").error()
+}
+
+/// A value that cannot be bound or read.
+pub(crate) fn data(py: Python<'_>, message: impl Into<String>) -> PyErr {
+    Raise::new(py, "DataError", message).error()
+}
+
+/// The server said no.
+pub(crate) fn failure(
+    py: Python<'_>,
+    failure: &Failure,
+    verdict: &Verdict,
+    is_commit: bool,
+    address: &str,
+) -> PyErr {
+    let unknown = verdict.outcome == Outcome::Unknown;
+    let name = match verdict.kind {
+        _ if unknown && is_commit => "AmbiguousCommitError",
+        FailureKind::LeadershipLost => "LeadershipLostError",
+        _ if unknown => "OutcomeUnknownError",
+        FailureKind::NotLeader => "NotLeaderError",
+        FailureKind::Constraint | FailureKind::Mismatch => "IntegrityError",
+        FailureKind::Busy | FailureKind::BusySnapshot | FailureKind::InProgress => "BusyError",
+        FailureKind::NotFound => "ProgrammingError",
+        FailureKind::TooBig => "DataError",
+        FailureKind::NoMemory => "InternalError",
+        FailureKind::Denied | FailureKind::Corrupt => "DatabaseError",
+        FailureKind::Protocol => "ProtocolError",
+        _ => "OperationalError",
+    };
+    Raise::new(py, name, escape(&failure.message))
+        .with("raw_message", failure.message.as_str())
+        .with("code", failure.code.0)
+        .with("sqlite_errorname", failure.code.name())
+        .with("address", address)
+        .outcome(verdict.outcome, verdict.retry)
+        .error()
+}
+
+/// Control characters made visible, once.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Why an answer will not come.
+pub(crate) enum Loss {
+    /// The peer closed, or the kernel says so.
+    Connection(String),
+    /// The peer does not speak the protocol.
+    Protocol(String),
+    /// The peer sends empty messages for ever, until nobody reads them any more.
+    Endless(String),
+    /// The deadline passed, after so many seconds.
+    Deadline(f64),
+    /// We closed it ourselves.
+    Closed,
+}
+
+impl Loss {
+    /// Why a session had to be given up.
+    pub(crate) fn of(error: &ProtocolError) -> Self {
+        match error {
+            ProtocolError::EmptyPart => Self::Endless(error.to_string()),
+            error => Self::Protocol(error.to_string()),
+        }
+    }
+
+    /// Whether the socket must stay open, unread, for the rest of the process.
+    pub(crate) const fn must_park(&self) -> bool {
+        matches!(self, Self::Endless(_))
+    }
+}
+
+/// No answer came, or none will be waited for.
+pub(crate) fn lost(
+    py: Python<'_>,
+    why: &Loss,
+    address: &str,
+    (outcome, retry): (Outcome, Retry),
+    is_commit: bool,
+    in_transaction: bool,
+) -> PyErr {
+    let unknown = outcome == Outcome::Unknown;
+    let (name, what) = match why {
+        Loss::Deadline(seconds) => {
+            ("StatementTimeoutError", format!("no answer from {address} within {seconds} s"))
+        }
+        Loss::Protocol(text) | Loss::Endless(text) => ("ProtocolError", format!("answer of {address}: {text}")),
+        Loss::Connection(text) => (lost_class(outcome, in_transaction), {
+            format!("connection to {address} lost: {text}")
+        }),
+        Loss::Closed => (lost_class(outcome, in_transaction), {
+            format!("connection to {address} was closed before the answer came")
+        }),
+    };
+    let name = if unknown && is_commit { "AmbiguousCommitError" } else { name };
+    let doubt = if unknown { "; the statement may have run" } else { "" };
+    let raise = Raise::new(py, name, format!("{what}{doubt}"))
+        .with("address", address)
+        .outcome(outcome, retry);
+    let has_stage = matches!(name, "ConnectionFailedError" | "ConnectionLostError");
+    if has_stage { raise.with("stage", "lost").error() } else { raise.error() }
+}
+
+const fn lost_class(outcome: Outcome, in_transaction: bool) -> &'static str {
+    match outcome {
+        Outcome::NotSent => "ConnectionFailedError",
+        Outcome::Refused if in_transaction => "ConnectionFailedError",
+        Outcome::Refused | Outcome::Unknown => "ConnectionLostError",
+    }
+}
+
+/// The session is gone and nothing was sent on it.
+pub(crate) fn not_sent(py: Python<'_>, address: &str) -> PyErr {
+    Raise::new(py, "ConnectionFailedError", format!("connection to {address} is closed"))
+        .with("address", address)
+        .with("stage", "lost")
+        .outcome(Outcome::NotSent, Retry::Elsewhere)
+        .error()
+}
+
+/// A request that may not be sent.
+pub(crate) fn violation(py: Python<'_>, violation: &dqlite_proto::Violation) -> PyErr {
+    programming(py, violation.to_string())
+}
+
+/// An error of the Rust client.
+pub(crate) fn client(py: Python<'_>, error: &dqlite_client::Error) -> PyErr {
+    use dqlite_client::ErrorKind;
+    let name = match (error.kind(), error.failure_kind()) {
+        (ErrorKind::NoLeader, _) => "NoLeaderError",
+        (ErrorKind::Connect, _) => "ConnectionFailedError",
+        (ErrorKind::Lost, _) if error.outcome() == Outcome::Unknown => "ConnectionLostError",
+        (ErrorKind::Lost, _) => "ConnectionFailedError",
+        (ErrorKind::Timeout, _) => "StatementTimeoutError",
+        (ErrorKind::Protocol, _) => "ProtocolError",
+        (ErrorKind::Convert, _) => "DataError",
+        (ErrorKind::Usage, _) => "InterfaceError",
+        (ErrorKind::Rejected, Some(FailureKind::NotLeader)) => "NotLeaderError",
+        (ErrorKind::Rejected, Some(FailureKind::LeadershipLost)) => "LeadershipLostError",
+        (ErrorKind::Rejected, Some(FailureKind::Busy | FailureKind::InProgress)) => "BusyError",
+        (ErrorKind::Rejected, Some(FailureKind::NotFound)) => "ProgrammingError",
+        (ErrorKind::Rejected, Some(FailureKind::Denied)) => "DatabaseError",
+        (ErrorKind::Rejected, _) => "OperationalError",
+        _ => "ProgrammingError",
+    };
+    let mut raise =
+        Raise::new(py, name, error.to_string()).outcome(error.outcome(), error.retry());
+    if let Some(address) = error.address() {
+        raise = raise.with("address", address);
+    }
+    if let Some(failure) = error.failure() {
+        raise = raise
+            .with("raw_message", failure.message.as_str())
+            .with("code", failure.code.0)
+            .with("sqlite_errorname", failure.code.name());
+    }
+    if name == "NoLeaderError" {
+        let attempts: Vec<_> = error.attempts().iter().map(|attempt| {
+            let seconds = attempt.elapsed.as_secs_f64();
+            (attempt.address.as_str(), attempt.kind.name(), attempt.text.as_str(), seconds)
+        }).collect();
+        raise = raise.with("attempts", attempts);
+    }
+    raise.error()
+}

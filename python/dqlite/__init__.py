@@ -1,0 +1,134 @@
+"""Replicated SQLite: a supervised node, a cluster client, connections for threads and asyncio.
+
+::
+
+    import dqlite
+
+    with dqlite.Node("127.0.0.1:9001", "data/n1") as node, node.connect("app") as conn:
+        conn.execute("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, text)")
+        conn.execute("INSERT INTO t(text) VALUES (?)", ["hello"])
+        print(conn.fetchval("SELECT count(*) FROM t"))
+
+With asyncio: `dqlite.aio.connect` and `dqlite.create_pool`. Everything raised is a `dqlite.Error`;
+its `outcome` says whether what was asked may have happened.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from dqlite._native import Record, __version__
+from dqlite.client import Client, LeaderAddress, NodeInfo, NodeMetadata, Role
+from dqlite.connection import Connection, connect
+from dqlite.cursor import Cursor
+from dqlite.exceptions import (
+    AdapterLookupError,
+    AlreadyAppliedError,
+    AmbiguousCommitError,
+    BusyError,
+    ClusterError,
+    ClusterPolicyError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    DatabaseError,
+    DataError,
+    EngineNotFoundError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    LeadershipLostError,
+    NodeAlreadyRunningError,
+    NodeConfigError,
+    NodeError,
+    NodeNotRunningError,
+    NodeStartError,
+    NodeStopError,
+    NoLeaderError,
+    NotLeaderError,
+    NotSupportedError,
+    OperationalError,
+    Outcome,
+    OutcomeUnknownError,
+    PoisonStatementError,
+    PoolTimeoutError,
+    ProgrammingError,
+    ProtocolError,
+    StatementTimeoutError,
+    Warning,  # noqa: A004 - PEP 249 demands the name
+)
+from dqlite.node import Node
+from dqlite.transaction import Transaction
+
+if TYPE_CHECKING:
+    from dqlite import aio as aio
+    from dqlite.aio import Pool as Pool
+    from dqlite.aio import create_pool as create_pool
+
+Row = Record
+
+__all__ = [
+    "AdapterLookupError",
+    "AlreadyAppliedError",
+    "AmbiguousCommitError",
+    "BusyError",
+    "Client",
+    "ClusterError",
+    "ClusterPolicyError",
+    "Connection",
+    "ConnectionFailedError",
+    "ConnectionLostError",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "EngineNotFoundError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "LeaderAddress",
+    "LeadershipLostError",
+    "NoLeaderError",
+    "Node",
+    "NodeAlreadyRunningError",
+    "NodeConfigError",
+    "NodeError",
+    "NodeInfo",
+    "NodeMetadata",
+    "NodeNotRunningError",
+    "NodeStartError",
+    "NodeStopError",
+    "NotLeaderError",
+    "NotSupportedError",
+    "OperationalError",
+    "Outcome",
+    "OutcomeUnknownError",
+    "PoisonStatementError",
+    "Pool",
+    "PoolTimeoutError",
+    "ProgrammingError",
+    "ProtocolError",
+    "Record",
+    "Role",
+    "Row",
+    "StatementTimeoutError",
+    "Transaction",
+    "Warning",
+    "__version__",
+    "aio",
+    "connect",
+    "create_pool",
+]
+
+_LAZY = {"Pool": "dqlite.aio", "create_pool": "dqlite.aio"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import asyncio's side when it is asked for."""
+    if name == "aio":
+        return import_module("dqlite.aio")
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    text = f"module 'dqlite' has no attribute {name!r}"
+    raise AttributeError(text)

@@ -1,0 +1,82 @@
+"""What sync and asyncio cursors have in common: the result of one statement, read row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, TypeAlias
+
+from dqlite import _native, exceptions
+
+Description: TypeAlias = tuple[tuple[str, int | None, None, None, None, None, None], ...]
+
+
+class Rows:
+    """A result and the place up to which it was read."""
+
+    arraysize = 1
+    """How many rows `fetchmany` gives if it is not told."""
+
+    def __init__(self) -> None:
+        """Start without a result."""
+        self._closed = False
+        self._result: _native.Result | None = None
+        self._rows: Iterator[Any] = iter(())
+        self._lastrowid: int | None = None
+        self._changed = -1
+
+    @property
+    def description(self) -> Description | None:
+        """One 7-tuple ``(name, wire type of the first row's cell, None...)`` per column, or None.
+
+        The type is None where the cell is NULL or there is no row.
+        """
+        result = self._result
+        if result is None or result.columns is None:
+            return None
+        first = result.tags[0] if result.tags else [None] * len(result.columns)
+        pairs = zip(result.columns, first, strict=True)
+        return tuple((name, tag, None, None, None, None, None) for name, tag in pairs)
+
+    @property
+    def rowcount(self) -> int:
+        """Rows changed, or given by RETURNING; -1 where there is no such number."""
+        return self._changed if self._result is None else self._result.rowcount
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The row id of the last INSERT or REPLACE of this cursor, or None."""
+        return self._lastrowid
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    def _take(self, result: _native.Result | None) -> None:
+        self._result = result
+        self._changed = -1
+        self._rows = iter(() if result is None else result.rows)
+        if result is not None and result.lastrowid is not None:
+            self._lastrowid = result.lastrowid
+
+    def _check(self) -> None:
+        if self._closed:
+            text = "cursor is closed"
+            raise exceptions.InterfaceError(text)
+
+    def _one(self) -> Any:
+        self._check()
+        return next(self._rows, None)
+
+    def _many(self, size: int | None) -> list[Any]:
+        self._check()
+        return list(islice(self._rows, self.arraysize if size is None else size))
+
+    def _all(self) -> list[Any]:
+        self._check()
+        return list(self._rows)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._take(None)

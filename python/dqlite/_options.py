@@ -1,0 +1,113 @@
+"""The options of `connect`: given, from the environment, or default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from dqlite import _native, exceptions
+
+Timeout: TypeAlias = float | EllipsisType | None
+"""Seconds, None for no deadline, or ``...`` for the connection's own."""
+
+Types: TypeAlias = Literal["auto", "strict", "raw"]
+"""How DATE, DATETIME, TIMESTAMP and BOOLEAN columns are read.
+
+``auto``: as date, time, datetime and bool where the text or number allows it; ``strict``: the same,
+and DataError where not; ``raw``: as the str and int that the wire carries.
+"""
+
+
+Host: TypeAlias = str | tuple[str, str]
+"""``host:port``, or the path of a Unix socket and the address of the node behind it."""
+
+
+@runtime_checkable
+class HasHosts(Protocol):
+    """Something that knows where a cluster is: a Node or a Client."""
+
+    def connection_targets(self) -> list[Host]:
+        """Addresses in the order in which to try them."""
+        ...
+
+
+Target: TypeAlias = str | os.PathLike[str] | Sequence[str] | HasHosts
+"""Where to connect: URL, ``host:port``, a list of these, a Node, a Client, or the path of a node
+store (a YAML file as go-dqlite writes it, or a directory with one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Checked options of one connection or pool."""
+
+    config: _native.Config
+    timeout: float | None
+    busy_timeout: float
+    types: Types
+    reconnect: bool
+    name: str
+
+
+def options(
+    target: Target | None,
+    *,
+    database: str | None,
+    timeout: Timeout,
+    connect_timeout: float | EllipsisType,
+    busy_timeout: float,
+    types: Types,
+    reconnect: bool,
+    name: str | None,
+) -> Options:
+    """Check everything before anything is sent; ProgrammingError names what is wrong.
+
+    A time of ``...`` is that of the URL, else of the environment, else the default.
+    """
+    for word, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
+        if seconds is None or seconds is ...:
+            continue
+        if not 0 < seconds < float("inf"):
+            text = f"{word} must be a positive number of seconds, got {seconds!r}"
+            raise exceptions.ProgrammingError(text)
+    if types not in {"auto", "strict", "raw"}:
+        text = f"types must be auto, strict or raw, got {types!r}"
+        raise exceptions.ProgrammingError(text)
+    config = _native.Config(
+        None if target is None else hosts(target),
+        database=database,
+        connect_timeout=None if connect_timeout is ... else connect_timeout,
+    )
+    return Options(
+        config,
+        config.timeout if timeout is ... else timeout,
+        busy_timeout,
+        types,
+        reconnect,
+        config.database if name is None else name,
+    )
+
+
+def hosts(target: Target) -> str | list[Host]:
+    """The target as the native module reads it."""
+    if isinstance(target, HasHosts):
+        return target.connection_targets()
+    if isinstance(target, str):
+        return target
+    if isinstance(target, os.PathLike):
+        return f"file:{os.path.abspath(target)}"  # noqa: PTH100 - resolving links is not asked for
+    return [_host(host) for host in target]
+
+
+def _host(host: Any) -> str:
+    if not isinstance(host, str):
+        text = f"a host must be text like 'h1:9001', got {host!r}"
+        raise exceptions.ProgrammingError(text)
+    return host
+
+
+def seconds_left(deadline: float | None, now: float) -> float | None:
+    """What remains until `deadline`, never below zero."""
+    return None if deadline is None else max(deadline - now, 0.0)

@@ -1,0 +1,106 @@
+"""What a connection knows between its statements; shared by the sync and the asyncio twin."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dqlite import _native, exceptions
+from dqlite._retry import Attempts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dqlite._options import Options
+
+
+class State:
+    """Server session, transaction and retries of one connection.
+
+    A transaction is *broken* when it can only be rolled back: its session is gone, or a statement
+    in it was cancelled.
+    """
+
+    def __init__(self, options: Options) -> None:
+        """Start without a session; nothing is sent."""
+        self.options = options
+        self.session: _native.Connection | None = None
+        self.session_number = 0
+        self.closed = False
+        self.broken = False
+        self.on_leader_lost: Callable[[str], None] | None = None
+
+    @property
+    def address(self) -> str | None:
+        """The node of the current session."""
+        session = self.session
+        return None if session is None or session.closed else session.address
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, going by what was answered."""
+        session = self.session
+        alive = session is not None and not session.closed
+        return self.broken or (alive and session.in_transaction)
+
+    def adopt(self, session: _native.Connection) -> None:
+        """Go on with a new session."""
+        self.session = session
+        self.session_number += 1
+
+    def check(self) -> None:
+        """Raise if no statement may be sent now."""
+        if self.closed:
+            text = "connection is closed"
+            raise exceptions.InterfaceError(text)
+        if self.broken:
+            text = "the transaction must be rolled back: a statement in it failed or was cancelled"
+            raise exceptions.OperationalError(text, outcome="not_sent", retry="transaction")
+        lost = self.session is not None and self.session.closed
+        if lost and not self.options.reconnect:
+            text = "the session is lost and reconnect is off"
+            raise exceptions.ConnectionFailedError(text, stage="closed")
+
+    def usable(self) -> bool:
+        """Whether the session can take a statement without further ado."""
+        session = self.session
+        return session is not None and not (self.broken or session.closed)
+
+    def abandoned(self, sql: str) -> None:
+        """Note that `sql` was sent and nobody waits for its answer any more."""
+        session = self.session
+        if session is None:
+            return
+        if _native.statement_kind(sql) in {"begin", "commit", "rollback"}:
+            session.terminate()  # else a write lock could be held that nobody knows of
+        elif session.in_transaction:
+            self.broken = True
+
+    def failed(
+        self, error: exceptions.Error, sql: str, attempts: Attempts | None
+    ) -> tuple[Attempts, float]:
+        """Seconds to wait before `sql` is tried again; raises `error` if it must not be."""
+        session = self.session
+        kind = _native.statement_kind(sql)
+        inside = session is not None and session.in_transaction
+        if isinstance(error, exceptions.StatementTimeoutError):
+            self.abandoned(sql)
+        elif session is not None:
+            self._note(session)
+        if attempts is None:
+            attempts = Attempts(kind, busy_until=monotonic() + self.options.busy_timeout)
+        if inside and kind == "rollback" and self.broken:
+            return attempts, 0.0  # losing the session rolled back
+        if inside and kind != "commit":
+            raise error
+        pause = attempts.pause_after(error, monotonic())
+        if pause is None or not self.options.reconnect:
+            raise error
+        return attempts, pause
+
+    def _note(self, session: _native.Connection) -> None:
+        """Judge what is left of the session and its transaction after an error."""
+        if session.closed and self.on_leader_lost is not None:
+            self.on_leader_lost(session.address)
+        if session.in_transaction and (session.closed or session.doubtful):
+            self.broken = True

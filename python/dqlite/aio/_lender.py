@@ -1,0 +1,306 @@
+"""Who gets which connection of a pool, and which are opened, reset and dropped when."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import weakref
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+from dqlite import exceptions
+from dqlite._options import Options, seconds_left
+from dqlite.aio._core import Core
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many connections, and how long; times in seconds."""
+
+    min_size: int
+    max_size: int
+    max_waiting: int
+    max_idle: float
+    max_lifetime: float
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    core: Core
+    born: float
+    idle_since: float = 0.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the pool was made."""
+
+    acquired: int = 0
+    timeouts: int = 0
+    opened: int = 0
+    closed: int = 0
+    leader_changes: int = 0
+
+
+@dataclass(eq=False)
+class Lender:
+    """The books of a pool.
+
+    A waiter is handed either a connection or, as None, the right to open one; so nobody who comes
+    later can take what it waited for.
+    """
+
+    options: Options
+    limits: Limits
+    counters: Counters = field(default_factory=Counters)
+    closed: bool = False
+    size: int = 0
+    _idle: list[_Member] = field(default_factory=list["_Member"])
+    _lent: dict[Core, _Member] = field(default_factory=dict["Core", "_Member"])
+    _waiting: deque[asyncio.Future[_Member | None]] = field(
+        default_factory=deque["asyncio.Future[_Member | None]"]
+    )
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
+    _loop: asyncio.AbstractEventLoop | None = None
+    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def open(self) -> None:
+        """Open `min_size` connections in parallel; all or nothing."""
+        self._bind()
+        opening = [asyncio.ensure_future(self._open(None)) for _ in range(self._reserve_missing())]
+        done = await asyncio.gather(*opening, return_exceptions=True)
+        failed = [error for error in done if isinstance(error, BaseException)]
+        for member in done:
+            if isinstance(member, _Member):
+                self._settle(member)
+        if failed:
+            self.terminate()
+            raise failed[0]
+        self._spawn(_keep(weakref.ref(self)))
+
+    async def lend(self, timeout: float | None) -> Core:
+        """Give out an idle connection or a new one; wait for one if there must be no more."""
+        self._bind()
+        deadline = None if timeout is None else monotonic() + timeout
+        if self._idle:
+            member = self._idle.pop()
+        elif self.size < self.limits.max_size:
+            self.size += 1
+            member = await self._open(deadline)
+        else:
+            waited = await self._wait(timeout)
+            member = await self._open(deadline) if waited is None else waited
+        try:
+            await member.core.open(seconds_left(deadline, monotonic()))
+        except BaseException:
+            self._drop(member)
+            raise
+        self._lent[member.core] = member
+        self.counters.acquired += 1
+        return member.core
+
+    def take_back(self, core: Core) -> None:
+        """Put a connection back; what it left open is undone in the background."""
+        member = self._lent.pop(core, None)
+        if member is None:
+            text = "this connection is not one of this pool"
+            raise exceptions.InterfaceError(text)
+        if not core.closed and core.needs_reset():
+            self._spawn(self._reset(member))
+        else:
+            self._settle(member)
+
+    def forget(self, core: Core) -> None:
+        """Write off a borrowed connection that was lost by its borrower."""
+        member = self._lent.pop(core, None)
+        if member is not None:
+            self._drop(member)
+
+    def expire(self) -> None:
+        """Replace every session: idle ones at their next use, borrowed ones when they return."""
+        for member in (*self._idle, *self._lent.values()):
+            member.born = float("-inf")
+        for member in self._idle:
+            member.core.terminate()
+
+    def sizes(self) -> dict[str, int]:
+        """How many connections are in which state now."""
+        return {
+            "pool_size": self.size,
+            "idle": len(self._idle),
+            "in_use": len(self._lent),
+            "waiting": len(self._waiting),
+        }
+
+    async def close(self) -> None:
+        """Refuse further use, wait for what is lent, close everything."""
+        self._refuse()
+        while self._lent:
+            self._quiet.clear()
+            await self._quiet.wait()
+        tasks = list(self._tasks)
+        self.terminate()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def terminate(self) -> None:
+        """Close everything at once."""
+        self._refuse()
+        for task in self._tasks:
+            task.cancel()
+        for member in (*self._idle, *self._lent.values()):
+            member.core.close()
+        self._idle.clear()
+        self._lent.clear()
+        self.size = 0
+        self._quiet.set()
+
+    def discard(self) -> None:
+        """Close from whatever thread the collector runs in."""
+        self.closed = True
+        for member in (*self._idle, *self._lent.values()):
+            member.core.discard()
+
+    def _bind(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop not in {None, loop}:
+            text = "pool is bound to a different event loop"
+            raise exceptions.InterfaceError(text)
+        self._loop = loop
+        if self.closed:
+            text = "pool is closed"
+            raise exceptions.InterfaceError(text)
+
+    def _reserve_missing(self) -> int:
+        missing = max(self.limits.min_size - self.size, 0)
+        self.size += missing
+        return missing
+
+    async def _open(self, deadline: float | None) -> _Member:
+        """Open a connection in a place that `size` counts already."""
+        core = Core(self.options)
+        core.on_leader_lost = self._leader_lost
+        try:
+            await core.open(seconds_left(deadline, monotonic()))
+        except BaseException:
+            self._free_place()
+            raise
+        self.counters.opened += 1
+        return _Member(core, monotonic())
+
+    async def _wait(self, timeout: float | None) -> _Member | None:
+        if 0 < self.limits.max_waiting <= len(self._waiting):
+            text = f"{len(self._waiting)} callers wait for a connection of the pool already"
+            raise exceptions.PoolTimeoutError(text, stage="closed")
+        place: asyncio.Future[_Member | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            return await asyncio.wait_for(place, timeout)
+        except (TimeoutError, asyncio.TimeoutError) as error:
+            self._pass_on(place)
+            self.counters.timeouts += 1
+            text = (
+                f"no connection of the pool became free within {timeout} s "
+                f"(max_size={self.limits.max_size}, in use={len(self._lent)})"
+            )
+            raise exceptions.PoolTimeoutError(text) from error
+        except asyncio.CancelledError:
+            self._pass_on(place)
+            raise
+
+    def _pass_on(self, place: asyncio.Future[_Member | None]) -> None:
+        """Somebody gave up waiting, perhaps at the moment when it was served."""
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(place)
+        if place.done() and not place.cancelled() and place.exception() is None:
+            member = place.result()
+            if member is None:
+                self._free_place()
+            else:
+                self._settle(member)
+
+    def _next_waiter(self) -> asyncio.Future[_Member | None] | None:
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                return place
+        return None
+
+    def _settle(self, member: _Member) -> None:
+        """Hand a clean connection to the next waiter, or let it idle."""
+        self._quiet.set()
+        if self.closed or member.core.closed or self._is_old(member):
+            self._drop(member)
+            return
+        waiter = self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(member)
+            return
+        member.idle_since = monotonic()
+        self._idle.append(member)
+
+    def _is_old(self, member: _Member) -> bool:
+        return monotonic() - member.born > self.limits.max_lifetime
+
+    def _drop(self, member: _Member) -> None:
+        if not member.core.closed:
+            member.core.close()
+        self.counters.closed += 1
+        self._free_place()
+
+    def _free_place(self) -> None:
+        self._quiet.set()
+        waiter = None if self.closed else self._next_waiter()
+        if waiter is not None:
+            waiter.set_result(None)
+        else:
+            self.size = max(self.size - 1, 0)
+
+    async def _reset(self, member: _Member) -> None:
+        await member.core.reset()
+        self._settle(member)
+
+    def _leader_lost(self, address: str) -> None:
+        """Drop the idle sessions with a node that does not lead any more."""
+        self.counters.leader_changes += 1
+        for member in self._idle:
+            if member.core.address == address:
+                member.core.terminate()
+
+    def _refuse(self) -> None:
+        self.closed = True
+        while (waiter := self._next_waiter()) is not None:
+            text = "pool is closed"
+            waiter.set_exception(exceptions.InterfaceError(text))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def keep(self) -> None:
+        """Close what idled too long, renew what is old, refill up to `min_size`."""
+        now = monotonic()
+        for member in list(self._idle):
+            surplus = self.size > self.limits.min_size
+            if self._is_old(member) or (surplus and now - member.idle_since > self.limits.max_idle):
+                self._idle.remove(member)
+                self._drop(member)
+        for _ in range(self._reserve_missing()):
+            with contextlib.suppress(exceptions.Error):
+                self._settle(await self._open(None))
+
+    def pause(self) -> float:
+        """Seconds until `keep` is worth calling again."""
+        return min(max(min(self.limits.max_idle, self.limits.max_lifetime) / 4, 0.05), 1.0)
+
+
+async def _keep(ref: weakref.ref[Lender]) -> None:
+    """Keep a pool as long as somebody holds it."""
+    while (lender := ref()) is not None and not lender.closed:
+        await lender.keep()
+        pause = lender.pause()
+        del lender
+        await asyncio.sleep(pause)

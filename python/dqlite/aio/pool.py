@@ -1,0 +1,252 @@
+"""`Pool` and `create_pool`: connections that are kept open and lent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from types import EllipsisType, TracebackType
+from typing import Any
+
+from dqlite import _native, exceptions
+from dqlite._options import Options, Target, Timeout, Types, options
+from dqlite._parameters import Params
+from dqlite.aio._lender import Lender, Limits
+from dqlite.aio.connection import Connection
+from dqlite.aio.cursor import Cursor
+from dqlite.aio.transaction import Mode
+
+
+class Pool:
+    """Up to `max_size` connections, lent one at a time::
+
+        pool = await dqlite.create_pool("dqlite://h1:9001,h2:9001/app", max_size=20)
+        async with pool.acquire() as conn, conn.transaction():
+            await conn.execute("INSERT INTO log(text) VALUES (?)", "hello")
+        print(await pool.fetchval("SELECT count(*) FROM log"))
+        await pool.close()
+
+    Waiters are served in the order of asking. When a leader is lost, the idle sessions with it are
+    dropped and replaced when they are needed, so nobody is lent a dead one.
+    """
+
+    def __init__(self, lender: Lender, acquire_timeout: float | None) -> None:
+        """Made by `create_pool`; opened by ``await`` or ``async with``."""
+        self._lender = lender
+        self._acquire_timeout = acquire_timeout
+
+    def acquire(self, *, timeout: Timeout = ...) -> Acquisition:
+        """Borrow a connection: ``async with pool.acquire() as conn``, or ``await`` and `release`.
+
+        PoolTimeoutError if none becomes free within `timeout` seconds (default: the pool's).
+        """
+        return Acquisition(self._lender, self._acquire_timeout if timeout is ... else timeout)
+
+    connection = acquire
+
+    async def release(self, connection: Connection) -> None:
+        """Give a borrowed connection back; an open transaction in it is rolled back."""
+        core = connection.give_back()
+        if core is not None:
+            self._lender.take_back(core)
+
+    async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[_native.Record]:
+        """Do `Connection.fetch` on a connection of the pool."""
+        async with self.acquire() as connection:
+            return await connection.fetch(sql, *args, timeout=timeout)
+
+    async def fetchrow(
+        self, sql: str, *args: Any, timeout: Timeout = ...
+    ) -> _native.Record | None:
+        """Do `Connection.fetchrow` on a connection of the pool."""
+        async with self.acquire() as connection:
+            return await connection.fetchrow(sql, *args, timeout=timeout)
+
+    async def fetchval(
+        self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...
+    ) -> Any:
+        """Do `Connection.fetchval` on a connection of the pool."""
+        async with self.acquire() as connection:
+            return await connection.fetchval(sql, *args, column=column, timeout=timeout)
+
+    async def execute(self, sql: str, *args: Any, timeout: Timeout = ...) -> Cursor:
+        """Do `Connection.execute` on a connection of the pool."""
+        async with self.acquire() as connection:
+            return await connection.execute(sql, *args, timeout=timeout)
+
+    async def executemany(
+        self,
+        sql: str,
+        sets: Iterable[Params] | AsyncIterable[Params],
+        *,
+        timeout: Timeout = ...,
+    ) -> int:
+        """Do `Connection.executemany` on a connection of the pool."""
+        async with self.acquire() as connection:
+            return await connection.executemany(sql, sets, timeout=timeout)
+
+    @asynccontextmanager
+    async def transaction(
+        self, mode: Mode = "immediate", *, timeout: Timeout = ...
+    ) -> AsyncIterator[Connection]:
+        """Borrow a connection for one transaction::
+
+        async with pool.transaction() as conn:
+            await conn.execute("DELETE FROM log")
+        """
+        async with self.acquire() as connection, connection.transaction(mode, timeout=timeout):
+            yield connection
+
+    def get_size(self) -> int:
+        """Return how many connections there are or are being opened."""
+        return self._lender.size
+
+    def get_idle_size(self) -> int:
+        """Return how many of them nobody uses."""
+        return self._lender.sizes()["idle"]
+
+    def get_min_size(self) -> int:
+        """Return how many are kept."""
+        return self._lender.limits.min_size
+
+    def get_max_size(self) -> int:
+        """Return how many there may be."""
+        return self._lender.limits.max_size
+
+    def get_stats(self) -> dict[str, int]:
+        """Return the sizes now, and counters since the pool was made."""
+        return self._lender.sizes() | asdict(self._lender.counters)
+
+    async def expire_connections(self) -> None:
+        """Replace every session: idle ones at their next use, borrowed ones when they return."""
+        self._lender.expire()
+
+    def is_closed(self) -> bool:
+        """Whether `close` or `terminate` was called."""
+        return self._lender.closed
+
+    async def close(self) -> None:
+        """Refuse further use, wait for what is borrowed, close everything; idempotent."""
+        await self._lender.close()
+
+    def terminate(self) -> None:
+        """Close everything at once, borrowed connections included."""
+        self._lender.terminate()
+
+    async def _open(self) -> Pool:
+        await self._lender.open()
+        return self
+
+    def __await__(self) -> Generator[Any, Any, Pool]:
+        """Open `min_size` connections in parallel, and return the pool."""
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Pool:
+        """Open it."""
+        return await self._open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    def __reduce__(self) -> Any:
+        """Refuse: sockets cannot be pickled."""
+        text = "cannot pickle 'Pool': it owns sockets"
+        raise TypeError(text)
+
+    def __del__(self) -> None:
+        """Warn if nobody closed it."""
+        lender = getattr(self, "_lender", None)
+        if lender is not None and not lender.closed and lender.size:
+            lender.discard()
+            warnings.warn(
+                "a dqlite pool was garbage-collected open; use close() or 'async with'",
+                ResourceWarning,
+                source=self,
+                stacklevel=1,
+            )
+
+
+class Acquisition:
+    """A connection on its way out of the pool: ``await`` it or enter it with ``async with``."""
+
+    __slots__ = ("_connection", "_lender", "_timeout")
+
+    def __init__(self, lender: Lender, timeout: float | None) -> None:
+        """Made by `Pool.acquire`."""
+        self._lender = lender
+        self._timeout = timeout
+        self._connection: Connection | None = None
+
+    async def _acquire(self) -> Connection:
+        core = await self._lender.lend(self._timeout)
+        return Connection(core, on_lost=self._lender.forget)
+
+    def __await__(self) -> Generator[Any, Any, Connection]:
+        """Borrow; give back with `Pool.release`."""
+        return self._acquire().__await__()
+
+    async def __aenter__(self) -> Connection:
+        """Borrow until the end of the block."""
+        self._connection = await self._acquire()
+        return self._connection
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+        connection, self._connection = self._connection, None
+        core = None if connection is None else connection.give_back()
+        if core is not None:
+            self._lender.take_back(core)
+
+
+def create_pool(
+    target: Target | None = None,
+    /,
+    *,
+    min_size: int = 1,
+    max_size: int = 10,
+    acquire_timeout: float | None = 30.0,
+    max_waiting: int = 0,
+    max_idle: float = 300.0,
+    max_lifetime: float = 3600.0,
+    database: str | None = None,
+    timeout: Timeout = ...,
+    connect_timeout: float | EllipsisType = ...,
+    busy_timeout: float = 5.0,
+    types: Types = "auto",
+    reconnect: bool = True,
+    name: str | None = None,
+) -> Pool:
+    """Return a `Pool`; ``await`` it or enter it with ``async with`` to open it.
+
+    `min_size` connections are kept open, up to `max_size` are made. Who finds none waits up to
+    `acquire_timeout` seconds; with `max_waiting` above 0 no more than so many wait. A connection
+    above `min_size` is closed after `max_idle` seconds without use, any after `max_lifetime`. The
+    rest is as for `dqlite.aio.connect`.
+    """
+    if not 0 <= min_size <= max_size or max_size < 1:
+        text = f"sizes must satisfy 0 <= min_size <= max_size >= 1, got {min_size} and {max_size}"
+        raise exceptions.ProgrammingError(text)
+    checked: Options = options(
+        target,
+        database=database,
+        timeout=timeout,
+        connect_timeout=connect_timeout,
+        busy_timeout=busy_timeout,
+        types=types,
+        reconnect=reconnect,
+        name=name,
+    )
+    limits = Limits(min_size, max_size, max_waiting, max_idle, max_lifetime)
+    return Pool(Lender(checked, limits), acquire_timeout)
