@@ -105,7 +105,9 @@ fn a_text_is_complete_when_a_semicolon_ends_it() {
         "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1;",
         "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT 1; END",
     ];
-    assert!(complete.iter().all(|sql| is_complete(sql)));
+    for sql in complete {
+        assert!(is_complete(sql), "{sql}");
+    }
     for sql in open {
         assert!(!is_complete(sql), "{sql}");
     }
