@@ -14,12 +14,21 @@ impl Graph {
     fn resolve(arguments: &[&str]) -> Self {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version=1", "--locked", "--manifest-path"])
+            .args([
+                "metadata",
+                "--format-version=1",
+                "--locked",
+                "--manifest-path",
+            ])
             .arg(manifest)
             .args(arguments)
             .output()
             .expect("cargo runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let metadata: Value = serde_json::from_slice(&output.stdout).expect("metadata is JSON");
         let names: BTreeMap<&str, &str> = array(&metadata["packages"])
             .iter()
@@ -27,7 +36,9 @@ impl Graph {
             .collect();
         let edges = array(&metadata["resolve"]["nodes"]).iter().map(|node| {
             let normal = array(&node["deps"]).iter().filter(|dependency| {
-                array(&dependency["dep_kinds"]).iter().any(|kind| kind["kind"].is_null())
+                array(&dependency["dep_kinds"])
+                    .iter()
+                    .any(|kind| kind["kind"].is_null())
             });
             let pulled = normal.map(|dependency| names[text(&dependency["pkg"])].to_owned());
             (names[text(&node["id"])].to_owned(), pulled.collect())
@@ -36,11 +47,17 @@ impl Graph {
     }
 
     fn direct(&self, name: &str) -> &BTreeSet<String> {
-        self.0.get(name).unwrap_or_else(|| panic!("no crate {name}"))
+        self.0
+            .get(name)
+            .unwrap_or_else(|| panic!("no crate {name}"))
     }
 
     fn ours(&self, name: &str) -> BTreeSet<&str> {
-        self.direct(name).iter().map(String::as_str).filter(|d| OURS.contains(d)).collect()
+        self.direct(name)
+            .iter()
+            .map(String::as_str)
+            .filter(|d| OURS.contains(d))
+            .collect()
     }
 
     fn tree(&self, name: &str) -> BTreeSet<&str> {
@@ -83,15 +100,30 @@ fn each_crate_knows_only_the_crates_it_may_know() {
         ("dqlite-proto", &[][..]),
         ("libdqlite-sys", &[]),
         ("dqlite-client", &["dqlite-proto"]),
-        ("dqlite-node", &["dqlite-client", "dqlite-proto", "libdqlite-sys"]),
+        (
+            "dqlite-node",
+            &["dqlite-client", "dqlite-proto", "libdqlite-sys"],
+        ),
         ("dqlite", &["dqlite-client"]),
-        ("dqlite-cli", &["dqlite", "dqlite-client", "dqlite-node", "dqlite-proto"]),
-        ("dqlite-python", &["dqlite", "dqlite-client", "dqlite-proto"]),
-        ("dqlite-testkit", &["dqlite", "dqlite-client", "dqlite-proto"]),
+        (
+            "dqlite-cli",
+            &["dqlite", "dqlite-client", "dqlite-node", "dqlite-proto"],
+        ),
+        (
+            "dqlite-python",
+            &["dqlite", "dqlite-client", "dqlite-proto"],
+        ),
+        (
+            "dqlite-testkit",
+            &["dqlite", "dqlite-client", "dqlite-proto"],
+        ),
     ];
     for (name, may) in allowed {
-        let beyond: Vec<_> =
-            graph.ours(name).into_iter().filter(|known| !may.contains(known)).collect();
+        let beyond: Vec<_> = graph
+            .ours(name)
+            .into_iter()
+            .filter(|known| !may.contains(known))
+            .collect();
         assert!(beyond.is_empty(), "{name} must not depend on {beyond:?}");
     }
 }
@@ -99,7 +131,11 @@ fn each_crate_knows_only_the_crates_it_may_know() {
 #[test]
 fn the_protocol_stands_on_bytes_and_thiserror_alone() {
     let graph = Graph::resolve(&[]);
-    let known: Vec<_> = graph.direct("dqlite-proto").iter().map(String::as_str).collect();
+    let known: Vec<_> = graph
+        .direct("dqlite-proto")
+        .iter()
+        .map(String::as_str)
+        .collect();
     assert_eq!(known, ["bytes", "thiserror"]);
 }
 
@@ -117,21 +153,43 @@ fn only_the_table_of_symbols_opens_libraries() {
 fn the_native_module_has_no_runtime_in_its_tree() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "-p", "dqlite-python", "-e", "normal", "--prefix", "none"])
+        .args([
+            "tree",
+            "--locked",
+            "-p",
+            "dqlite-python",
+            "-e",
+            "normal",
+            "--prefix",
+            "none",
+        ])
         .arg("--manifest-path")
         .arg(manifest)
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let tree = String::from_utf8_lossy(&output.stdout);
-    assert!(tree.contains("dqlite-client v"), "the tree was read:\n{tree}");
-    assert!(!tree.lines().any(|line| line.starts_with("tokio ")), "tokio in the tree:\n{tree}");
+    assert!(
+        tree.contains("dqlite-client v"),
+        "the tree was read:\n{tree}"
+    );
+    assert!(
+        !tree.lines().any(|line| line.starts_with("tokio ")),
+        "tokio in the tree:\n{tree}"
+    );
 }
 
 #[test]
 fn nothing_links_a_sqlite() {
     let graph = Graph::resolve(&["--all-features"]);
     for name in OURS {
-        assert!(!graph.tree(name).contains("libsqlite3-sys"), "{name} links a SQLite");
+        assert!(
+            !graph.tree(name).contains("libsqlite3-sys"),
+            "{name} links a SQLite"
+        );
     }
 }

@@ -23,14 +23,21 @@ fn sources(extensions: &[&str]) -> Vec<Source> {
         .current_dir(root())
         .output()
         .expect("git runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout)
         .expect("paths are UTF-8")
         .lines()
         .filter(|path| extensions.iter().any(|extension| path.ends_with(extension)))
         .filter_map(|path| {
             let text = fs::read_to_string(root().join(path)).ok()?;
-            Some(Source { path: path.to_owned(), text })
+            Some(Source {
+                path: path.to_owned(),
+                text,
+            })
         })
         .collect()
 }
@@ -96,7 +103,11 @@ fn danger_stays_in_its_places() {
 
 #[test]
 fn nothing_is_left_to_do() {
-    let marks = ["TO".to_owned() + "DO", "FIX".to_owned() + "ME", "todo".to_owned() + "!("];
+    let marks = [
+        "TO".to_owned() + "DO",
+        "FIX".to_owned() + "ME",
+        "todo".to_owned() + "!(",
+    ];
     let mut found = Vec::new();
     for source in sources(&[".rs", ".py", ".pyi", ".md", "Makefile"]) {
         for (number, line) in source.text.lines().enumerate() {
