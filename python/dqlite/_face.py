@@ -7,18 +7,22 @@ two trees cut differently, what a face raises is an instance of both.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from dqlite.exceptions import Error
 
+E = TypeVar("E", bound=Error)
 
-@functools.cache
-def face(base: type[Error], canonical: type[Error]) -> type[Error]:
+
+def face(base: type[E], canonical: type[Error]) -> type[E]:
     """Return the class that derives from both; one of the two if it does so already."""
     if issubclass(canonical, base):
         return canonical
-    if issubclass(base, canonical):
-        return base
+    return base if issubclass(base, canonical) else cast("type[E]", _composed(base, canonical))
+
+
+@functools.cache
+def _composed(base: type[Error], canonical: type[Error]) -> type[Error]:
     body = {
         "__doc__": canonical.__doc__,
         "__module__": base.__module__,
@@ -27,10 +31,11 @@ def face(base: type[Error], canonical: type[Error]) -> type[Error]:
     return type(canonical.__name__, (base, canonical), body)
 
 
-def reclassify(error: Error, base: type[Error]) -> Error:
+def reclassify(error: Error, base: type[E]) -> E:
     """Return the same error as an instance of `base`, too."""
-    cls = face(base, type(error))
-    return error if isinstance(error, cls) else _restore(cls, error.args, error.__dict__)
+    if isinstance(error, base):
+        return error
+    return _restore(face(base, type(error)), error.args, error.__dict__)
 
 
 def _reduce(error: Error, base: type[Error], canonical: type[Error]) -> tuple[Any, ...]:
@@ -43,9 +48,10 @@ def _restore_both(
     return _restore(face(base, canonical), args, state)
 
 
-def _restore(cls: type[Error], args: tuple[Any, ...], state: dict[str, Any]) -> Error:
+def _restore(cls: type[E], args: tuple[Any, ...], state: dict[str, Any]) -> E:
     # Another built-in base may come first in the order of lookup, and its `__new__` refuses.
-    error = OSError.__new__(cls) if issubclass(cls, OSError) else cls.__new__(cls)
+    new = OSError.__new__ if issubclass(cls, OSError) else cls.__new__
+    error = cast("E", new(cls))
     error.args = args
     error.__dict__.update(state)
     return error

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
 from typing import Any, TypeAlias, cast
 
+from dqlite import _native
 from dqlite import exceptions as canonical
 from dqlite._face import reclassify
 from dqliteclient._validate import get_current_pid
-from dqliteclient.exceptions import DataError, ProtocolError
+from dqliteclient.exceptions import DataError, InterfaceError, ProtocolError
 
 DialFunc: TypeAlias = Callable[[str], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 """Opens the stream to ``host:port``."""
@@ -21,6 +22,30 @@ def after_fork(what: str, pid: int) -> str:
         f"{what} used after fork; reconstruct it in the child process "
         f"(created in pid {pid}, current pid {get_current_pid()})"
     )
+
+
+class Home:
+    """The process and the event loop that something belongs to."""
+
+    def __init__(self, process_name: str, loop_name: str) -> None:
+        """Take this process, and the first loop that comes; the names are for the errors."""
+        self._names = (process_name, loop_name)
+        self._pid = get_current_pid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def is_forked(self) -> bool:
+        """Whether this is another process."""
+        return get_current_pid() != self._pid
+
+    def check(self) -> None:
+        """Raise InterfaceError anywhere else."""
+        if self.is_forked():
+            raise InterfaceError(after_fork(self._names[0], self._pid))
+        loop = asyncio.get_running_loop()
+        if self._loop not in {None, loop}:
+            text = f"{self._names[1]} is bound to a different event loop"
+            raise InterfaceError(text)
+        self._loop = loop
 
 
 def refuse_dial_func(dial_func: DialFunc | None) -> None:
@@ -40,6 +65,12 @@ def values(params: object) -> list[Any]:
         text = f"params must be a sized sequence, not {kind}"
         raise DataError(text)
     return list(cast("Iterable[Any]", params))
+
+
+def rows_given(done: Any) -> int:
+    """Return how many rows a statement gave, as far as they were asked for."""
+    rows = done.rows if isinstance(done, _native.Result) else done
+    return len(cast("list[Any]", rows)) if isinstance(rows, list) else 0
 
 
 def too_many_rows(limit: int) -> canonical.Error:

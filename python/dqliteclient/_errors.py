@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final
 
 from dqlite import exceptions as canonical
@@ -15,7 +15,7 @@ _NO_ANSWER: Final = {"connect", "timeout", "lost"}
 
 
 @contextlib.contextmanager
-def their_errors(address: str | None) -> Iterator[None]:
+def their_errors(address: str | None) -> Generator[None, None, None]:
     """Raise errors of the block under the names of this package."""
     try:
         yield
@@ -27,7 +27,7 @@ def their_errors(address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connect_errors(address: str, seconds: float) -> Iterator[None]:
+def connect_errors(address: str, seconds: float) -> Generator[None, None, None]:
     """Raise errors of a connect as DqliteConnectionError, telling what `address` did."""
     try:
         yield
@@ -47,8 +47,15 @@ def connect_errors(address: str, seconds: float) -> Iterator[None]:
         raise theirs.with_traceback(error.__traceback__) from error.__cause__
 
 
+def is_no_transaction_error(exc: BaseException) -> bool:
+    """Whether the server said that there is no transaction to end."""
+    if not isinstance(exc, exceptions.OperationalError):
+        return False
+    return "no transaction is active" in exc.raw_message.lower()
+
+
 def _connect_text(error: canonical.Error, address: str, seconds: float) -> str:
-    attempts = getattr(error, "attempts", None) or []
+    attempts = error.attempts if isinstance(error, canonical.NoLeaderError) else []
     for _, kind, text, _ in attempts:
         if kind.lower() not in _NO_ANSWER:
             return f"Node {address} is no longer leader: {text}"

@@ -29,15 +29,25 @@ def get_current_pid() -> int:
     return os.getpid()
 
 
+def is_int(value: object) -> bool:
+    """Whether it is an int; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_str(value: object) -> bool:
+    """Whether it is a text."""
+    return isinstance(value, str)
+
+
 def parse_address(address: str) -> tuple[str, int]:
     """Return ``(host, port)`` of ``host:port`` or ``[IPv6]:port`` in canonical form.
 
     ValueError for anything that no client could dial: wildcards, multicast, names that are not
     plain ASCII, a missing port.
     """
-    if not isinstance(address, str):
+    if not is_str(address):
         text = f"Invalid address: expected str, got {type(address).__name__}"
-        raise ValueError(text)  # noqa: TRY004 - the published class
+        raise ValueError(text)
     if len(address) > _ADDRESS_CHARS_MAX:
         text = f"Invalid address: length {len(address)} exceeds maximum {_ADDRESS_CHARS_MAX}"
         raise ValueError(text)
@@ -166,7 +176,7 @@ def validate_positive_int_or_none(value: int | None, name: str) -> int | None:
     """Return `value` if it is None or an int above 0."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int):
+    if not is_int(value):
         text = f"{name} must be int or None, got {type(value).__name__}"
         raise TypeError(text)
     if value < 1:
@@ -175,9 +185,15 @@ def validate_positive_int_or_none(value: int | None, name: str) -> int | None:
     return value
 
 
+def validate_limits(**limits: int | None) -> None:
+    """Check several of these by name."""
+    for name, value in limits.items():
+        validate_positive_int_or_none(value, name)
+
+
 def validate_max_attempts(value: int | None) -> int | None:
     """Return `value` if it is None or an int of at least 1."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+    if value is not None and (not is_int(value)):
         text = f"max_attempts must be int or None, got {type(value).__name__}"
         raise TypeError(text)
     if value is not None and value < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar, final
 
@@ -20,9 +20,10 @@ from dqliteclient._validate import (
     DEFAULT_MAX_TOTAL_ROWS,
     DEFAULT_TIMEOUT_SECONDS,
     get_current_pid,
+    is_int,
     parse_address,
+    validate_limits,
     validate_max_attempts,
-    validate_positive_int_or_none,
     validate_seconds,
     validate_timeouts,
 )
@@ -87,8 +88,12 @@ class ClusterClient:
     ) -> None:
         """Check the arguments; nothing is sent."""
         validate_timeouts(timeout, dial_timeout, attempt_timeout)
-        validate_positive_int_or_none(concurrent_leader_conns, "concurrent_leader_conns")
-        validate_positive_int_or_none(max_message_size, "max_message_size")
+        validate_limits(
+            concurrent_leader_conns=concurrent_leader_conns,
+            max_total_rows=max_total_rows,
+            max_continuation_frames=max_continuation_frames,
+            max_message_size=max_message_size,
+        )
         refuse_dial_func(dial_func)
         self._store = node_store
         self._timeout = timeout
@@ -240,7 +245,7 @@ class ClusterClient:
 
     async def set_weight(self, weight: int, *, address: str | None = None) -> None:
         """Set the weight of a node, of the leader if none is named."""
-        if isinstance(weight, bool) or not isinstance(weight, int):
+        if not is_int(weight):
             text = f"weight must be int, got {type(weight).__name__}"
             raise TypeError(text)
         if weight < 0:
@@ -256,7 +261,7 @@ class ClusterClient:
         return await (await self._cluster()).dump(database)
 
     @contextlib.asynccontextmanager
-    async def open_admin_connection(self, address: str) -> AsyncIterator[AdminConnection]:
+    async def open_admin_connection(self, address: str) -> AsyncGenerator[AdminConnection, None]:
         """Lend an object that asks the node at `address`, for a block."""
         self._check_pid()
         parse_address(address)
@@ -283,7 +288,7 @@ class ClusterClient:
 
 
 def _check_node_id(node_id: int, name: str = "node_id") -> None:
-    if isinstance(node_id, bool) or not isinstance(node_id, int):
+    if not is_int(node_id):
         text = f"{name} must be int, got {type(node_id).__name__}"
         raise TypeError(text)
     if node_id < 1:

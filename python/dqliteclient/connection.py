@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
@@ -13,19 +12,25 @@ from dqlite import _native
 from dqlite import exceptions as canonical
 from dqlite._options import options
 from dqlite.aio._core import Core
-from dqliteclient._checks import DialFunc, after_fork, refuse_dial_func, too_many_rows, values
-from dqliteclient._errors import connect_errors, their_errors
+from dqliteclient._checks import (
+    DialFunc,
+    Home,
+    refuse_dial_func,
+    rows_given,
+    too_many_rows,
+    values,
+)
+from dqliteclient._errors import connect_errors, is_no_transaction_error, their_errors
 from dqliteclient._validate import (
     DEFAULT_CLOSE_TIMEOUT_SECONDS,
     DEFAULT_MAX_CONTINUATION_FRAMES,
     DEFAULT_MAX_TOTAL_ROWS,
     DEFAULT_TIMEOUT_SECONDS,
-    get_current_pid,
     parse_address,
-    validate_positive_int_or_none,
+    validate_limits,
     validate_timeouts,
 )
-from dqliteclient.exceptions import DqliteConnectionError, InterfaceError, OperationalError
+from dqliteclient.exceptions import DqliteConnectionError, InterfaceError
 
 __all__ = ["DialFunc", "DqliteConnection", "is_no_transaction_error"]
 
@@ -35,12 +40,6 @@ _DICTS: Final = _native.Projection("all", "dict", "client")
 _LISTS: Final = _native.Projection("all", "list", "client")
 _DICT: Final = _native.Projection("first", "dict", "client")
 _VALUE: Final = _native.Projection("value", "list", "client")
-
-
-def is_no_transaction_error(exc: BaseException) -> bool:
-    """Whether the server said that there is no transaction to end."""
-    text = getattr(exc, "raw_message", "") or ""
-    return isinstance(exc, OperationalError) and "no transaction is active" in text.lower()
 
 
 class DqliteConnection:
@@ -72,9 +71,11 @@ class DqliteConnection:
         bounds `connect`.
         """
         validate_timeouts(timeout, dial_timeout, attempt_timeout, close_timeout)
-        validate_positive_int_or_none(max_total_rows, "max_total_rows")
-        validate_positive_int_or_none(max_continuation_frames, "max_continuation_frames")
-        validate_positive_int_or_none(max_message_size, "max_message_size")
+        validate_limits(
+            max_total_rows=max_total_rows,
+            max_continuation_frames=max_continuation_frames,
+            max_message_size=max_message_size,
+        )
         parse_address(address)
         refuse_dial_func(dial_func)
         self._address = address
@@ -83,8 +84,7 @@ class DqliteConnection:
         self._attempt_timeout = min(dial_timeout or timeout, attempt_timeout or timeout)
         self._max_total_rows = max_total_rows
         self._core: Core | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = get_current_pid()
+        self._home = Home("Connection", type(self).__name__)
         self._closed = False
         self._busy = False
         self._in_block = False
@@ -168,17 +168,17 @@ class DqliteConnection:
         self, sql: str, params: Sequence[Any] | None = None
     ) -> tuple[list[str], list[list[Any]]]:
         """Return column names and rows."""
-        done = await self._perform(_RESULT, sql, params)
+        done: _native.Result | None = await self._perform(_RESULT, sql, params)
         return ([], []) if done is None else (done.columns or [], done.rows)
 
     async def query_raw_typed(
         self, sql: str, params: Sequence[Any] | None = None
     ) -> tuple[list[str], list[int], list[list[int]], list[list[Any]]]:
         """Return column names, wire types of the first row, those of each row, and rows."""
-        done = await self._perform(_TYPED, sql, params)
+        done: _native.Result | None = await self._perform(_TYPED, sql, params)
         if done is None:
             return [], [], [], []
-        return done.columns or [], (done.tags or [[]])[0], done.tags, done.rows
+        return done.columns or [], done.tags[0] if done.tags else [], done.tags, done.rows
 
     async def fetch(self, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
         """Return all rows as dicts; of equal names the last counts."""
@@ -202,7 +202,7 @@ class DqliteConnection:
         return await self._perform(_VALUE, sql, params)
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def transaction(self) -> AsyncGenerator[None, None]:
         """BEGIN, then COMMIT, or ROLLBACK if the block raises; other tasks wait until its end."""
         core = self._session()
         block = await core.enter_block(...)
@@ -255,7 +255,7 @@ class DqliteConnection:
     def __del__(self) -> None:
         """Warn if nobody closed it."""
         core = getattr(self, "_core", None)
-        if core is None or core.closed or self._closed or get_current_pid() != self._pid:
+        if core is None or core.closed or self._home.is_forked():
             return
         core.discard()
         text = f"DqliteConnection(address={self._address!r}) was garbage-collected open; close it"
@@ -268,14 +268,14 @@ class DqliteConnection:
         core = self._session()
         with self._alone(), their_errors(core.address):
             done = await core.perform(projection, sql, args)
-        rows = done if isinstance(done, list) else getattr(done, "rows", ())
-        if self._max_total_rows is not None and len(rows) > self._max_total_rows:
+        limit = self._max_total_rows
+        if limit is not None and rows_given(done) > limit:
             core.terminate()
-            raise too_many_rows(self._max_total_rows)
+            raise too_many_rows(limit)
         return done
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Generator[None, None, None]:
         if self._in_block:  # whose tasks go on one by one, and all others wait
             yield
             return
@@ -296,14 +296,7 @@ class DqliteConnection:
         return self._core
 
     def _check_usable(self) -> None:
-        if get_current_pid() != self._pid:
-            raise InterfaceError(after_fork("Connection", self._pid))
+        self._home.check()
         if self._closed:
             text = f"Connection is closed (id={id(self)})"
-            raise InterfaceError(text)
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            text = "DqliteConnection is bound to a different event loop"
             raise InterfaceError(text)

@@ -13,7 +13,7 @@ from typing import Final, NoReturn, Protocol, final, runtime_checkable
 
 from dqlite import Role
 from dqliteclient._checks import after_fork
-from dqliteclient._validate import get_current_pid, parse_address
+from dqliteclient._validate import get_current_pid, is_int, is_str, parse_address
 from dqliteclient.exceptions import ClusterError, InterfaceError
 
 __all__ = ["MemoryNodeStore", "NodeInfo", "NodeStore", "YamlNodeStore"]
@@ -42,7 +42,7 @@ class NodeInfo:
         except ValueError as error:
             text = f"NodeInfo: unknown role {self.role!r}; 0 is voter, 1 stand-by, 2 spare"
             raise ValueError(text) from error
-        if isinstance(self.node_id, bool) or not isinstance(self.node_id, int):
+        if not is_int(self.node_id):
             text = f"NodeInfo.node_id must be int, got {type(self.node_id).__name__}"
             raise TypeError(text)
         if self.node_id < 1:
@@ -76,7 +76,7 @@ class MemoryNodeStore:
         self._pid = get_current_pid()
         given = addresses if addresses is not None else initial_addresses or ()
         for address in given:
-            if not isinstance(address, str):
+            if not is_str(address):
                 text = f"addresses must be 'host:port' strings, got {type(address).__name__}"
                 raise TypeError(text)
         numbered = enumerate(given, 1)

@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import warnings
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from dqlite import exceptions as canonical
 from dqlite._options import options
 from dqlite.aio._lender import Lender, Limits
-from dqliteclient._checks import DialFunc, after_fork, refuse_dial_func
+from dqliteclient._checks import DialFunc, Home, refuse_dial_func
 from dqliteclient._errors import connect_errors, their_errors
 from dqliteclient._validate import (
     DEFAULT_CLOSE_TIMEOUT_SECONDS,
     DEFAULT_MAX_CONTINUATION_FRAMES,
     DEFAULT_MAX_TOTAL_ROWS,
     DEFAULT_TIMEOUT_SECONDS,
-    get_current_pid,
+    is_int,
     validate_max_attempts,
     validate_timeouts,
 )
 from dqliteclient.cluster import ClusterClient, RedirectPolicy
 from dqliteclient.connection import DqliteConnection
-from dqliteclient.exceptions import DqliteConnectionError, InterfaceError
+from dqliteclient.exceptions import DqliteConnectionError
 from dqliteclient.node_store import MemoryNodeStore, NodeStore
 
 __all__ = ["ConnectionPool"]
@@ -93,8 +93,7 @@ class ConnectionPool:
         self._max_elapsed_seconds = max_elapsed_seconds
         self._lender: Lender | None = None
         self._opening = asyncio.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pid = get_current_pid()
+        self._home = Home("Pool", type(self).__name__)
         self._closed = False
 
     @property
@@ -107,7 +106,7 @@ class ConnectionPool:
         await self._opened()
 
     @contextlib.asynccontextmanager
-    async def acquire(self) -> AsyncIterator[DqliteConnection]:
+    async def acquire(self) -> AsyncGenerator[DqliteConnection, None]:
         """Lend a connection for a block; an open transaction in it is rolled back after it."""
         lender = await self._opened()
         try:
@@ -160,7 +159,7 @@ class ConnectionPool:
         """Refuse further use and close every session once it is back; idempotent."""
         lender, self._lender = self._lender, None
         self._closed = True
-        if lender is not None and get_current_pid() == self._pid:
+        if lender is not None and not self._home.is_forked():
             await lender.close()
 
     async def __aenter__(self) -> ConnectionPool:  # noqa: PYI034 - Self is of Python 3.11
@@ -190,7 +189,7 @@ class ConnectionPool:
     def __del__(self) -> None:
         """Warn if nobody closed it."""
         lender = getattr(self, "_lender", None)
-        if lender is None or get_current_pid() != self._pid:
+        if lender is None or self._home.is_forked():
             return
         lender.discard()
         text = "ConnectionPool was garbage-collected open; close it"
@@ -225,14 +224,7 @@ class ConnectionPool:
         return lender
 
     def _check_usable(self) -> None:
-        if get_current_pid() != self._pid:
-            raise InterfaceError(after_fork("Pool", self._pid))
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            text = "ConnectionPool is bound to a different event loop"
-            raise InterfaceError(text)
+        self._home.check()
         if self._closed:
             text = f"Pool is closed (id={id(self)})"
             raise DqliteConnectionError(text)
@@ -240,7 +232,7 @@ class ConnectionPool:
 
 def _check_sizes(min_size: int, max_size: int) -> None:
     for name, size in (("min_size", min_size), ("max_size", max_size)):
-        if isinstance(size, bool) or not isinstance(size, int):
+        if not is_int(size):
             text = f"{name} must be int, got {type(size).__name__}"
             raise TypeError(text)
     if max_size < 1:

@@ -20,7 +20,8 @@ class AdminConnection:
 
     def __init__(self, addresses: Sequence[str], timeout: float, connect_timeout: float) -> None:
         """Nothing is sent yet; times in seconds."""
-        self._admin = _native.Admin(addresses, timeout, connect_timeout)
+        config = _native.Config(list(addresses), connect_timeout=connect_timeout)
+        self._admin = _native.Admin(config, timeout)
         self._address = ", ".join(addresses)
 
     async def get_leader(self) -> tuple[int, str]:

@@ -15,7 +15,7 @@ _WORD: Final = re.compile(r"[(\s]*(\w*)")
 
 def split_statements(sql: str) -> list[str]:
     """Return the statements of a text; semicolons in literals and trigger bodies do not count."""
-    return _native.split(sql)
+    return [statement.removesuffix(";").rstrip() for statement in _native.split(sql)]
 
 
 def strip_leading_comments(sql: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -56,7 +56,7 @@ def safe_operation(
     context: str,
     suppress_errors: bool = False,
     default_return: Any = None,  # noqa: ARG001 - published; a block has no value to replace
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """Run a block; what it raises becomes a DqliteError, or is logged and dropped."""
     try:
         yield

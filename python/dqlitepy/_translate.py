@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Generator
+from typing import Final, TypeAlias
 
 from dqlite import exceptions as canonical
 from dqlite._face import face, reclassify
 from dqlitepy import exceptions
 
-_NODE_BASES: Final[list[tuple[type[canonical.Error], type[canonical.Error]]]] = [
+_Bases: TypeAlias = list[tuple[type[canonical.Error], type[exceptions.DqliteError]]]
+
+_NODE_BASES: Final[_Bases] = [
     (canonical.NoLeaderError, exceptions.NoLeaderError),
     (
         canonical.EngineNotFoundError,
@@ -28,7 +30,7 @@ _NODE_BASES: Final[list[tuple[type[canonical.Error], type[canonical.Error]]]] = 
     (canonical.Error, exceptions.NodeError),
 ]
 
-_CLIENT_BASES: Final[list[tuple[type[canonical.Error], type[canonical.Error]]]] = [
+_CLIENT_BASES: Final[_Bases] = [
     (canonical.NoLeaderError, exceptions.NoLeaderError),
     (canonical.ClusterError, face(exceptions.ClientError, exceptions.ClusterJoinError)),
     (canonical.ConnectionFailedError, exceptions.ClientConnectionError),
@@ -44,7 +46,7 @@ UNREACHABLE: Final = "connect"
 
 
 @contextlib.contextmanager
-def node_errors(context: str, node_id: int, node_address: str) -> Iterator[None]:
+def node_errors(context: str, node_id: int, node_address: str) -> Generator[None, None, None]:
     """Raise errors of the block as NodeError, naming the operation and the node."""
     try:
         yield
@@ -52,15 +54,16 @@ def node_errors(context: str, node_id: int, node_address: str) -> Iterator[None]
         raise
     except canonical.Error as error:
         old = _translated(error, _NODE_BASES, context)
-        old.node_id = node_id or None
-        old.node_address = node_address
+        if isinstance(old, canonical.NodeError):
+            old.node_id = node_id or None
+            old.node_address = node_address
         raise old.with_traceback(error.__traceback__) from error.__cause__
 
 
 @contextlib.contextmanager
 def client_errors(
-    context: str, base: type[canonical.Error] = exceptions.ClientError
-) -> Iterator[None]:
+    context: str, base: type[exceptions.ClientError] = exceptions.ClientError
+) -> Generator[None, None, None]:
     """Raise errors of the block as ClientError (and `base`), naming the operation."""
     try:
         yield
@@ -71,11 +74,7 @@ def client_errors(
         raise old.with_traceback(error.__traceback__) from error.__cause__
 
 
-def _translated(
-    error: canonical.Error,
-    bases: list[tuple[type[canonical.Error], type[canonical.Error]]],
-    context: str,
-) -> canonical.Error:
+def _translated(error: canonical.Error, bases: _Bases, context: str) -> exceptions.DqliteError:
     base = next(base for kind, base in bases if isinstance(error, kind))
     if isinstance(error, canonical.NoLeaderError) and _quorum_is_lost(error):
         base = face(base, exceptions.ClusterQuorumLostError)

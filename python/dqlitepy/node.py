@@ -61,17 +61,17 @@ class Node(dqlite.Node):
                 engine=_ffi.engine(),
             )
 
-    def start(self) -> None:
+    def start(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - published
         """Start the node; it joins or forms its cluster by itself."""
         with self._errors("node_start"):
             super().start()
 
-    def handover(self) -> None:
+    def handover(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - published
         """Let another voter lead; nothing to do where this node does not."""
         with self._errors("node_handover"):
             super().handover()
 
-    def stop(self) -> None:
+    def stop(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - published
         """Hand over, drain and stop, in bounded time; does nothing when stopped."""
         if os.environ.get("DQLITEPY_BYPASS_STOP", "").lower() in {"1", "true", "yes"}:
             _log.debug("DQLITEPY_BYPASS_STOP is set and not needed: stopping is safe")
@@ -98,7 +98,7 @@ class Node(dqlite.Node):
         with self._errors("node_query"):
             return super().query(sql, params)
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - published
         """Begin a transaction that holds the write lock from its start."""
         with self._errors("node_begin"):
             super().begin()

@@ -92,7 +92,7 @@ def test_version_says_what_it_stands_for() -> None:
             dqlitepy.safe_operation,
             (
                 "(context: str, suppress_errors: bool = False, default_return: Any = None) "
-                "-> Iterator[None]"
+                "-> Generator[None, None, None]"
             ),
         ),
     ],
