@@ -1,3 +1,29 @@
 //! The `dqlite` executable.
 
-fn main() {}
+mod args;
+mod engine_info;
+mod exports;
+mod node;
+mod orphan;
+mod report;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::Node(node) => node::run(&node),
+        Command::Engine(engine) => engine_info::run(&engine),
+        Command::Wire(wire) => match wire::run(&wire) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                eprintln!("dqlite: {reason:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

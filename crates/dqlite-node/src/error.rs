@@ -80,6 +80,9 @@ pub enum HostError {
         /// Its address.
         address: String,
     },
+    /// A bug of ours.
+    #[error("internal error: {0}")]
+    Bug(String),
 }
 
 /// The steps of a start, as the control channel names them.
@@ -118,7 +121,7 @@ impl HostError {
             Self::DataDir { .. } | Self::Damaged { .. } => Stage::DataDir,
             Self::Bind { .. } => Stage::Bind,
             Self::Create(_) => Stage::Create,
-            Self::Start(_) => Stage::Start,
+            Self::Start(_) | Self::Bug(_) => Stage::Start,
             Self::Refused { refusal: Refusal::Left { .. }, .. } | Self::Removed { .. } => {
                 Stage::Removed
             }
@@ -141,6 +144,7 @@ impl HostError {
             Self::Create(_) | Self::Start(_) => "engine_refused",
             Self::Removed { .. } => "removed",
             Self::Identity(_) => "identity",
+            Self::Bug(_) => "bug",
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::OtherId { .. } => "other_id",
                 Refusal::OtherAddress { .. } => "other_address",

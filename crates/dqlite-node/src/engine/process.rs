@@ -1,23 +1,36 @@
-//! What the process that hosts an engine does to itself.
+//! What the engine wants of the whole process: the size of its thread pool, and a way out.
 
+use std::env;
+use std::fs;
 use std::io;
 
-/// Sets the size of the pool in which statements run, segments are written and peers are dialled.
+/// The engine's pool is libuv's, which looks here when it is first used. The engine's own setter
+/// stores a number that nothing reads (all releases).
+const POOL_SIZE: &str = "UV_THREADPOOL_SIZE";
+
+/// Sets how many threads execute the engine's statements; before the engine is loaded.
 ///
-/// *Engine*: the pool is libuv's, read from the environment when the first work is queued; the
-/// engine's own setter stores a number that nothing reads. To be called while the process has one
-/// thread: refused otherwise.
+/// Fails in a process that has other threads already: the environment cannot be changed then.
 pub fn set_worker_threads(threads: u32) -> io::Result<()> {
-    if std::fs::read_dir("/proc/self/task")?.count() > 1 {
+    if fs::read_dir("/proc/self/task")?.count() != 1 {
         return Err(io::Error::other("the process has other threads already"));
     }
-    // SAFETY: no other thread exists that could read the environment.
-    unsafe { std::env::set_var("UV_THREADPOOL_SIZE", threads.to_string()) };
+    if let Some(inherited) = env::var_os(POOL_SIZE) {
+        tracing::info!(
+            ?inherited,
+            threads,
+            "{POOL_SIZE} of the environment is overridden"
+        );
+    }
+    // SAFETY: no other thread reads the environment, as there is none, and only this one could
+    // start any.
+    unsafe { env::set_var(POOL_SIZE, threads.to_string()) }
     Ok(())
 }
 
-/// Ends the process at once: no destructors, no handlers, no waiting for an engine that is stuck.
+/// Ends the process at once: threads of a stuck engine are not waited for, and nothing of the
+/// engine's is torn down under them. The log makes that safe.
 pub fn leave(status: i32) -> ! {
-    // SAFETY: never returns, and touches nothing of this process.
+    // SAFETY: does not return; skips exit handlers, which is the purpose.
     unsafe { nix::libc::_exit(status) }
 }

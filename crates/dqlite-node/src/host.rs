@@ -1,0 +1,394 @@
+//! The only place that knows the order of start and stop.
+//!
+//! ```text
+//! start: lock and read the directory ─► bind ─► who am I? ─► engine ─► serve ─► keeper
+//! stop:  draining ─► hand over ─► close listeners ─► drain ─► engine stop ─► bye
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{NodeInfo, Request, Role};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::board::Board;
+use crate::config::{Id, NodeConfig, TrailingStrategy};
+use crate::data_dir::{self, DataDir, Plan, Wanted};
+use crate::engine::{Engine, EngineConfig, EngineError, Library, PlainDialer, Running};
+use crate::error::HostError;
+use crate::event::{Bye, Command, Event, State};
+use crate::gateway::{Backend, Early, Gateway, Listeners};
+use crate::handover::{self, Given};
+use crate::keeper::Keeper;
+use crate::leader::Local;
+use crate::lock::unix_ms;
+use crate::peer::Peer;
+use crate::prober::{self, Identity};
+use crate::yaml::Info;
+
+const BEAT: Duration = Duration::from_secs(1);
+/// Setting the weight is a matter of microseconds.
+const WEIGHT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The end of a node.
+#[derive(Debug)]
+pub struct Stopped {
+    /// What to report.
+    pub bye: Bye,
+    /// The engine did not stop in time: the process must end without waiting for its threads.
+    pub is_stuck: bool,
+}
+
+/// Runs a node from the lock of its directory to the release of that lock.
+///
+/// Returns after a stop was asked for, or with the reason why the node cannot start or go on.
+/// Every socket and the lock are released then, unless the engine is stuck.
+pub async fn run(
+    config: NodeConfig,
+    library: &'static Library,
+    started: Instant,
+    events: mpsc::Sender<Event>,
+    mut commands: mpsc::Receiver<Command>,
+) -> Result<Stopped, HostError> {
+    config.validate().map_err(HostError::Config)?;
+    let board = Arc::new(Board::new(events, &config.address, started));
+    let (dir, plan) = open(&config).await?;
+    let mut door = Door::bind(&config, Arc::clone(&board)).await?;
+    let (identity, joining) = match plan {
+        Plan::Restart { info, members, joining } => {
+            (Identity { id: info.id, bootstraps: false, members }, joining)
+        }
+        Plan::First => {
+            if config.cluster.len() > 1 {
+                door.open(&config);
+            }
+            let identity = tokio::select! {
+                identity = prober::identify(&config, &board, &door.backend) => identity?,
+                stop = Stop::asked(&mut commands, &board) => return Ok(stop.without_engine(&board)),
+            };
+            commit(&dir, &config, &identity)?;
+            let joining = !identity.bootstraps;
+            (identity, joining)
+        }
+    };
+    board.identify(identity.id, &config.address, identity.bootstraps);
+    let engine = launch(library, &config, &dir, &identity).await?;
+    dir.formed()?;
+    let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
+    door.lead_to(&config, name.clone());
+    let local = Arc::new(Local { id: identity.id, config, dir, board, engine: name });
+    let host = Host::new(local, door, engine, identity.members, joining).await;
+    host.until_stopped(commands).await
+}
+
+/// Locks the directory and decides what it holds.
+async fn open(config: &NodeConfig) -> Result<(DataDir, Plan), HostError> {
+    let (path, address) = (config.data_dir.clone(), config.address.clone());
+    let opened = spawn_blocking(move || DataDir::open(&path, &address)).await;
+    let dir = opened.map_err(|panic| HostError::Bug(panic.to_string()))??;
+    let wanted = Wanted { address: &config.address, id: config.node_id.map(|Id(id)| id) };
+    let plan = data_dir::plan(dir.read()?, wanted);
+    let path = dir.path().to_owned();
+    Ok((dir, plan.map_err(|refusal| HostError::Refused { path, refusal })?))
+}
+
+/// Writes the identity of a first start.
+fn commit(dir: &DataDir, config: &NodeConfig, identity: &Identity) -> Result<(), HostError> {
+    let info = Info { id: identity.id, address: config.address.clone() };
+    let founder = NodeInfo { id: info.id, address: info.address.clone(), role: Role::Voter };
+    let founder = identity.bootstraps.then_some(founder);
+    let members: Vec<NodeInfo> = identity.members.iter().cloned().chain(founder).collect();
+    dir.found(&info, &members, !identity.bootstraps)
+}
+
+/// Creates and starts the engine; loading a large log takes its time.
+async fn launch(
+    library: &'static Library,
+    config: &NodeConfig,
+    dir: &DataDir,
+    identity: &Identity,
+) -> Result<Engine<Running>, HostError> {
+    let options = EngineConfig {
+        network_latency_ms: config.network_latency_ms,
+        busy_timeout_ms: config.busy_timeout_ms,
+        snapshot_threshold: config.snapshot_threshold,
+        snapshot_trailing: config.snapshot_trailing,
+        snapshot_trailing_dynamic: config.snapshot_trailing_strategy == TrailingStrategy::Dynamic,
+        snapshot_compression: config.snapshot_compression,
+        auto_recovery: Some(config.auto_recovery.unwrap_or_else(|| is_lone(&identity.members))),
+        block_size_bytes: config.block_size_bytes,
+        failure_domain: config.failure_domain.0,
+        ..EngineConfig::new(identity.id, config.address.clone(), dir.path())
+    };
+    let dialer = PlainDialer::new(config.network_latency_ms).into_dialer();
+    let launched = spawn_blocking(move || {
+        let create = |reason: EngineError| HostError::Create(reason.to_string());
+        let engine = Engine::create(library, &options, dialer).map_err(create)?;
+        let bound = engine.bind().map_err(create)?;
+        bound.start().map_err(|reason| HostError::Start(reason.to_string()))
+    });
+    launched.await.unwrap_or_else(|panic| Err(HostError::Bug(panic.to_string())))
+}
+
+/// A member of several voters must not forget what it acknowledged to the others.
+fn is_lone(members: &[NodeInfo]) -> bool {
+    members.iter().filter(|member| member.role == Role::Voter).count() < 2
+}
+
+/// The gateway before and after it accepts.
+struct Door {
+    board: Arc<Board>,
+    backend: watch::Sender<Backend>,
+    listeners: Option<Listeners>,
+    gateway: Option<Gateway>,
+}
+
+impl Door {
+    async fn bind(config: &NodeConfig, board: Arc<Board>) -> Result<Self, HostError> {
+        let listeners = Some(Listeners::bind(config).await?);
+        let backend = watch::Sender::new(Backend::Early(Early::default()));
+        Ok(Self { board, backend, listeners, gateway: None })
+    }
+
+    /// Accepts connections from now on.
+    fn open(&mut self, config: &NodeConfig) {
+        let Some(listeners) = self.listeners.take() else { return };
+        let serving = Event::Serving {
+            address: config.address.clone(),
+            bind: listeners.bound().map_or_else(String::new, |bound| bound.to_string()),
+            unix: listeners.unix_path().map(PathBuf::from),
+        };
+        self.gateway = Some(Gateway::serve(listeners, config, self.backend.subscribe()));
+        self.board.tell(serving);
+    }
+
+    /// Leads every connection from now on to the engine.
+    fn lead_to(&mut self, config: &NodeConfig, engine: PathBuf) {
+        self.backend.send_replace(Backend::Engine(engine));
+        self.open(config);
+    }
+
+    fn connections(&self) -> u64 {
+        self.gateway.as_ref().map_or(0, Gateway::connections)
+    }
+
+    async fn drain(&mut self, limit: Duration) -> u64 {
+        match &mut self.gateway {
+            Some(gateway) => gateway.drain(limit).await,
+            None => 0,
+        }
+    }
+
+    async fn drained(&mut self) {
+        if let Some(gateway) = &mut self.gateway {
+            gateway.drained().await;
+        }
+    }
+}
+
+/// How a stop was asked for, and how long its steps may take.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    handover: Option<Duration>,
+    drain: Duration,
+    engine: Duration,
+}
+
+impl Stop {
+    /// Waits until a stop is asked for while there is nothing to hand over yet.
+    async fn asked(commands: &mut mpsc::Receiver<Command>, board: &Board) -> Self {
+        loop {
+            match commands.recv().await {
+                Some(Command::Stop { n, handover, deadline }) => {
+                    acknowledge(board, n);
+                    return Self::within(handover, deadline);
+                }
+                Some(Command::Orphaned) | None => return Self::orphaned(),
+                Some(Command::Handover { n, .. }) => {
+                    let answer = Err(("not_running", "the node has no cluster yet".to_owned()));
+                    board.tell(Event::Reply { n, answer });
+                }
+                Some(Command::Status { n }) => reply(board, n, board.status()),
+                Some(Command::Explain { n }) => reply(board, n, json!(board.decisions())),
+            }
+        }
+    }
+
+    /// Splits what time there is: handing over may take half, the rest is for the engine.
+    fn within(handover: bool, deadline: Duration) -> Self {
+        Self {
+            handover: handover.then_some(deadline / 2),
+            drain: (deadline / 8).min(Duration::from_secs(1)),
+            engine: (deadline / 4).min(Duration::from_secs(2)),
+        }
+    }
+
+    /// In all less than three seconds.
+    fn orphaned() -> Self {
+        Self {
+            handover: Some(Duration::from_secs(1)),
+            drain: Duration::from_millis(250),
+            engine: Duration::from_secs(1),
+        }
+    }
+
+    fn without_engine(self, board: &Board) -> Stopped {
+        board.enter(State::Draining, "stopped before it had a cluster", Vec::new());
+        let bye = Bye { handed_over: false, leader: None, drained: 0, took: Duration::ZERO };
+        Stopped { bye, is_stuck: false }
+    }
+}
+
+fn acknowledge(board: &Board, n: Option<u32>) {
+    if let Some(n) = n {
+        reply(board, n, json!({}));
+    }
+}
+
+fn reply(board: &Board, n: u32, value: Value) {
+    board.tell(Event::Reply { n, answer: Ok(value) });
+}
+
+/// A node with an engine.
+struct Host {
+    local: Arc<Local>,
+    door: Door,
+    engine: Engine<Running>,
+    keeper: JoinHandle<HostError>,
+    watch: JoinHandle<()>,
+}
+
+impl Host {
+    async fn new(
+        local: Arc<Local>,
+        door: Door,
+        engine: Engine<Running>,
+        known: Vec<NodeInfo>,
+        joining: bool,
+    ) -> Self {
+        weigh(&local).await;
+        let (views, seen) = watch::channel(crate::watch::View::default());
+        let watching = crate::watch::run(local.engine.clone(), Arc::clone(&local.board), views);
+        let keeper = Keeper::new(Arc::clone(&local), seen, known).run(joining);
+        Self {
+            local,
+            door,
+            engine,
+            keeper: tokio::spawn(keeper),
+            watch: tokio::spawn(watching),
+        }
+    }
+
+    async fn until_stopped(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> Result<Stopped, HostError> {
+        let board = Arc::clone(&self.local.board);
+        let mut beats = tokio::time::interval(BEAT);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Stop { n, handover, deadline }) => {
+                        acknowledge(&board, n);
+                        return Ok(self.stop(Stop::within(handover, deadline)).await);
+                    }
+                    Some(Command::Orphaned) | None => {
+                        return Ok(self.stop(Stop::orphaned()).await);
+                    }
+                    Some(Command::Handover { n, roles, deadline }) => {
+                        tokio::spawn(hand_over(Arc::clone(&self.local), n, roles, deadline));
+                    }
+                    Some(Command::Status { n }) => reply(&board, n, board.status()),
+                    Some(Command::Explain { n }) => reply(&board, n, json!(board.decisions())),
+                },
+                ended = &mut self.keeper => {
+                    let reason = ended.unwrap_or_else(|panic| HostError::Bug(panic.to_string()));
+                    return Err(self.give_up(reason).await);
+                }
+                _ = beats.tick() => board.beat(self.door.connections()),
+            }
+        }
+    }
+
+    /// The cluster does not know this node any more: marks the directory, and stops.
+    async fn give_up(self, reason: HostError) -> HostError {
+        let board = Arc::clone(&self.local.board);
+        if let HostError::Removed { id, address } = &reason {
+            let mark = json!({
+                "id": id.to_string(), "address": address, "cause": "removed", "at": unix_ms(),
+            });
+            if let Err(failed) = self.local.dir.left(&mark) {
+                board.warn("left_mark", format!("write the mark `left`: {failed}"));
+            }
+            board.enter(State::Removed, &reason.to_string(), Vec::new());
+        }
+        let stop = Stop { handover: None, ..Stop::orphaned() };
+        self.stop(stop).await;
+        reason
+    }
+
+    async fn stop(mut self, stop: Stop) -> Stopped {
+        let begun = Instant::now();
+        let board = Arc::clone(&self.local.board);
+        board.enter(State::Draining, "a stop was asked for", Vec::new());
+        self.local.dir.draining();
+        self.keeper.abort();
+        let limit = Duration::from_secs_f64(self.local.config.handover_timeout);
+        let given = match stop.handover {
+            Some(most) if self.local.config.handover_on_stop && board.members().len() > 1 => {
+                handover::run(&self.local, true, most.min(limit)).await
+            }
+            _ => Ok(Given::default()),
+        };
+        let given = given.unwrap_or_else(|reason| {
+            board.warn("not_handed_over", format!("leadership stays here: {reason}"));
+            Given::default()
+        });
+        let drained = self.door.drain(stop.drain).await;
+        self.watch.abort();
+        let Self { engine, mut door, .. } = self;
+        let stopping = timeout(stop.engine, spawn_blocking(move || engine.stop())).await;
+        match &stopping {
+            // Whatever was owed has come, or the engine has closed its end.
+            Ok(Ok(Ok(()))) => door.drained().await,
+            Ok(Ok(Err(reason))) => tracing::error!("stop the engine: {reason}"),
+            Ok(Err(panic)) => tracing::error!("stop the engine: {panic}"),
+            Err(_) => tracing::error!("the engine did not stop within {:?}", stop.engine),
+        }
+        let leader = given.leader.or_else(|| board.leader().map(|(_, address)| address));
+        let bye = Bye {
+            handed_over: given.leadership,
+            leader,
+            drained,
+            took: begun.elapsed(),
+        };
+        Stopped { bye, is_stuck: stopping.is_err() }
+    }
+}
+
+async fn hand_over(local: Arc<Local>, n: u32, roles: bool, deadline: Duration) {
+    let answer = match handover::run(&local, roles, deadline).await {
+        Ok(given) => Ok(json!({ "moved": given.leadership, "leader": given.leader })),
+        Err(reason) => Err(("not_handed_over", reason)),
+    };
+    local.board.tell(Event::Reply { n, answer });
+}
+
+/// *Engine*: the weight is kept in memory only.
+async fn weigh(local: &Local) {
+    let weight = local.config.weight;
+    if weight == 0 {
+        return;
+    }
+    let set = async {
+        let mut peer = Peer::private(&local.engine, WEIGHT_PATIENCE).await?;
+        peer.call(&Request::Weight { weight }).await
+    };
+    if let Err(reason) = set.await {
+        local.board.warn("weight", format!("set the weight: {reason}"));
+    }
+}
