@@ -1,5 +1,6 @@
 //! Opening an engine, and refusing the ones that a node must not run on.
 
+use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_void};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,10 @@ impl Library {
     /// [`Library::open`], told whether a 1.18 before the floor will do.
     pub fn open_with(path: &Path, allow_old: bool) -> Result<&'static Self, LoadError> {
         let open_error = |e: libloading::Error| {
-            let reason = e.to_string();
+            // The loader's own words are one level down.
+            let reason = e
+                .source()
+                .map_or_else(|| e.to_string(), ToString::to_string);
             LoadError::Open {
                 path: path.to_owned(),
                 reason,

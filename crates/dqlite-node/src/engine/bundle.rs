@@ -34,6 +34,8 @@ pub struct Bundle {
     pub engine: String,
     /// Where the packages were taken from.
     pub suite: String,
+    /// All that the bundle says of itself: packages, versions, hashes.
+    pub manifest: serde_json::Value,
 }
 
 /// Why a directory is no usable bundle.
@@ -84,16 +86,24 @@ impl Bundle {
     /// Looks at `directory`.
     pub fn read(directory: &Path) -> Result<Self, BundleError> {
         let unreadable = |path: PathBuf| move |source| BundleError::Unreadable { path, source };
-        let directory = directory.canonicalize().map_err(unreadable(directory.to_owned()))?;
+        let directory = directory
+            .canonicalize()
+            .map_err(unreadable(directory.to_owned()))?;
         let path = directory.join(MANIFEST);
         let text = std::fs::read(&path).map_err(unreadable(path.clone()))?;
-        let manifest: Manifest = serde_json::from_slice(&text)
-            .map_err(|e| BundleError::Manifest { path: path.clone(), reason: e.to_string() })?;
+        let malformed = |e: serde_json::Error| BundleError::Manifest {
+            path: path.clone(),
+            reason: e.to_string(),
+        };
+        let whole: serde_json::Value = serde_json::from_slice(&text).map_err(malformed)?;
+        let manifest = Manifest::deserialize(&whole).map_err(malformed)?;
         if !matches!(
             (manifest.architecture.as_str(), env::consts::ARCH),
             ("amd64", "x86_64") | ("arm64", "aarch64")
         ) {
-            return Err(BundleError::Architecture { made_for: manifest.architecture });
+            return Err(BundleError::Architecture {
+                made_for: manifest.architecture,
+            });
         }
         if manifest.loader.contains('/') {
             let reason = format!("loader {:?} is not in the directory", manifest.loader);
@@ -103,7 +113,14 @@ impl Bundle {
         for file in [&loader, &directory.join(LIBRARY)] {
             std::fs::metadata(file).map_err(unreadable(file.clone()))?;
         }
-        Ok(Self { directory, loader, engine: manifest.engine, suite: manifest.suite })
+        let Manifest { engine, suite, .. } = manifest;
+        Ok(Self {
+            directory,
+            loader,
+            engine,
+            suite,
+            manifest: whole,
+        })
     }
 
     /// The engine in it.
@@ -138,12 +155,19 @@ pub fn executable() -> io::Result<PathBuf> {
 /// signal survive; `LD_PRELOAD` and `LD_LIBRARY_PATH` go, as they would get in front of the
 /// bundle's libraries.
 pub fn reexec_through_bundle(found: &Found) -> Result<(), BundleError> {
-    let Some(bundle) = found.bundle.as_ref().filter(|bundle| !bundle.runs_this_process()) else {
+    let Some(bundle) = found
+        .bundle
+        .as_ref()
+        .filter(|bundle| !bundle.runs_this_process())
+    else {
         return Ok(());
     };
     match exec(bundle) {
         Ok(never) => match never {},
-        Err(source) => Err(BundleError::Start { loader: bundle.loader.clone(), source }),
+        Err(source) => Err(BundleError::Start {
+            loader: bundle.loader.clone(),
+            source,
+        }),
     }
 }
 
@@ -185,13 +209,20 @@ mod tests {
     }
 
     fn here() -> &'static str {
-        if env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" }
+        if env::consts::ARCH == "aarch64" {
+            "arm64"
+        } else {
+            "amd64"
+        }
     }
 
     #[test]
     fn a_whole_bundle_is_read() {
         let bundle = read(&manifest(here(), "ld-linux.so"), &["ld-linux.so", LIBRARY]).unwrap();
-        assert_eq!((bundle.engine.as_str(), bundle.suite.as_str()), ("1.18.7-1", "sid"));
+        assert_eq!(
+            (bundle.engine.as_str(), bundle.suite.as_str()),
+            ("1.18.7-1", "sid")
+        );
         assert!(bundle.library().ends_with(LIBRARY));
         assert!(!bundle.runs_this_process());
     }
@@ -204,6 +235,11 @@ mod tests {
         assert!(error(&manifest("s390x", "ld.so"), &[]).contains("made for s390x"));
         assert!(error(&manifest(here(), "../ld.so"), &[]).contains("not in the directory"));
         assert!(error("{}", &[]).contains("engine"));
-        assert!(Bundle::read(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere"));
+        assert!(
+            Bundle::read(Path::new("/nowhere"))
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere")
+        );
     }
 }

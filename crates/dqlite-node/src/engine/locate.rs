@@ -61,19 +61,21 @@ impl fmt::Display for LocateError {
 pub fn locate(options: &LocateOptions) -> Result<Found, LocateError> {
     let named = match (&options.explicit, env::var_os(VARIABLE)) {
         (Some(path), _) => Some((format!("option engine ({})", path.display()), path.clone())),
-        (None, Some(path)) if !path.is_empty() => {
-            Some((format!("{VARIABLE} ({})", path.display()), PathBuf::from(path)))
-        }
+        (None, Some(path)) if !path.is_empty() => Some((
+            format!("{VARIABLE} ({})", path.display()),
+            PathBuf::from(path),
+        )),
         _ => None,
     };
     if let Some((place, path)) = named {
-        return look(&place, &path, Vec::new())
-            .map_err(|reason| LocateError { tried: vec![(place, reason)] });
+        return look(&place, &path).map_err(|reason| LocateError {
+            tried: vec![(place, reason)],
+        });
     }
     let mut tried = Vec::new();
     for (place, path) in usual_places() {
-        match look(&place, &path, std::mem::take(&mut tried)) {
-            Ok(found) => return Ok(found),
+        match look(&place, &path) {
+            Ok(found) => return Ok(Found { tried, ..found }),
             Err(reason) => tried.push((place, reason)),
         }
     }
@@ -84,7 +86,10 @@ fn usual_places() -> Vec<(String, PathBuf)> {
     let mut places = Vec::new();
     if let Ok(executable) = executable() {
         let beside = |up: usize, down: &str| {
-            executable.ancestors().nth(up).map(|directory| directory.join(down))
+            executable
+                .ancestors()
+                .nth(up)
+                .map(|directory| directory.join(down))
         };
         places.extend(beside(1, "engine").map(|path| ("beside the executable", path)));
         // site-packages/dqlite/_bin/dqlite and site-packages/dqlite_engine/bundle
@@ -96,29 +101,43 @@ fn usual_places() -> Vec<(String, PathBuf)> {
         .filter(|path| path.is_absolute())
         .or_else(|| env::home_dir().map(|home| home.join(".cache")));
     places.extend(cache.map(|cache| ("user cache", cache.join("dqlite/engine"))));
-    let described = |(place, path): (&str, PathBuf)| (format!("{place} ({})", path.display()), path);
+    let described =
+        |(place, path): (&str, PathBuf)| (format!("{place} ({})", path.display()), path);
     places.into_iter().map(described).collect()
 }
 
-fn look(place: &str, path: &Path, tried: Vec<(String, String)>) -> Result<Found, String> {
+fn look(place: &str, path: &Path) -> Result<Found, String> {
     let kind = path.metadata().map_err(|e| e.to_string())?;
-    let place = place.to_owned();
-    if kind.is_dir() {
+    let (library, bundle) = if kind.is_dir() {
         let bundle = Bundle::read(path).map_err(|e| e.to_string())?;
-        return Ok(Found { library: bundle.library(), bundle: Some(bundle), place, tried });
-    }
-    // A bare file name would be searched for in the system's directories.
-    let library = path.canonicalize().map_err(|e| e.to_string())?;
-    let beside = library.parent().and_then(|directory| Bundle::read(directory).ok());
-    let bundle = beside.filter(|bundle| bundle.library() == library);
-    Ok(Found { library, bundle, place, tried })
+        (bundle.library(), Some(bundle))
+    } else {
+        // A bare file name would be searched for in the system's directories.
+        let library = path.canonicalize().map_err(|e| e.to_string())?;
+        let beside = library
+            .parent()
+            .and_then(|directory| Bundle::read(directory).ok());
+        let bundle = beside.filter(|bundle| bundle.library() == library);
+        (library, bundle)
+    };
+    Ok(Found {
+        library,
+        bundle,
+        place: place.to_owned(),
+        tried: Vec::new(),
+    })
 }
 
 /// The system's own library is tried by loading it: only the loader knows its directories.
 fn system(mut tried: Vec<(String, String)>) -> Result<Found, LocateError> {
     let place = format!("system library ({SYSTEM})");
     match Library::open(SYSTEM.as_ref()) {
-        Ok(library) => Ok(Found { library: library.path().to_owned(), bundle: None, place, tried }),
+        Ok(library) => Ok(Found {
+            library: library.path().to_owned(),
+            bundle: None,
+            place,
+            tried,
+        }),
         Err(reason) => {
             tried.push((place, reason.to_string()));
             Err(LocateError { tried })
@@ -131,7 +150,9 @@ mod tests {
     use super::*;
 
     fn explicit(path: &Path) -> Result<Found, LocateError> {
-        locate(&LocateOptions { explicit: Some(path.to_owned()) })
+        locate(&LocateOptions {
+            explicit: Some(path.to_owned()),
+        })
     }
 
     #[test]

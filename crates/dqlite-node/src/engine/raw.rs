@@ -5,6 +5,8 @@ use std::fmt;
 
 use libdqlite_sys::{Library, Node};
 
+use crate::engine::dial::Dialer;
+
 /// What the engine refused, or what we refused on its behalf.
 #[derive(Debug)]
 pub struct EngineError {
@@ -15,7 +17,11 @@ pub struct EngineError {
 
 impl EngineError {
     pub(super) fn usage(step: &'static str, message: impl Into<String>) -> Self {
-        Self { step, code: 0, message: message.into() }
+        Self {
+            step,
+            code: 0,
+            message: message.into(),
+        }
     }
 
     /// What was tried: `create`, `bind`, `start`, `stop`, or the name of an option.
@@ -46,19 +52,29 @@ impl fmt::Display for EngineError {
 
 impl std::error::Error for EngineError {}
 
-/// A node between create and destroy.
+/// A node between create and destroy, with the dialler that its threads call.
 pub(super) struct Raw {
     library: &'static Library,
     node: *mut Node,
+    dialer: *mut Dialer,
+    /// Destroying a running node aborts the process: it is left to the process's end instead.
+    pub(super) is_running: bool,
 }
 
 // SAFETY: the engine's calls may come from any thread, one at a time; `Raw` is not `Sync`, so its
-// owner is the only caller.
+// owner is the only caller. The dialler is `Send + Sync` itself.
 unsafe impl Send for Raw {}
 
 impl Raw {
-    pub(super) fn new(library: &'static Library, node: *mut Node) -> Self {
-        Self { library, node }
+    /// Takes over a node as create gave it, null included.
+    pub(super) fn new(library: &'static Library, node: *mut Node, dialer: Dialer) -> Self {
+        let dialer = Box::into_raw(Box::new(dialer));
+        Self {
+            library,
+            node,
+            dialer,
+            is_running: false,
+        }
     }
 
     pub(super) fn library(&self) -> &'static Library {
@@ -69,9 +85,22 @@ impl Raw {
         self.node
     }
 
+    /// What the connect function is given; valid until the node is destroyed.
+    pub(super) fn dialer(&self) -> *mut Dialer {
+        self.dialer
+    }
+
     /// Turns the code of `step` into a result, with the engine's words read once.
     pub(super) fn check(&self, step: &'static str, code: c_int) -> Result<(), EngineError> {
-        if code == 0 { Ok(()) } else { Err(EngineError { step, code, message: self.message() }) }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(EngineError {
+                step,
+                code,
+                message: self.message(),
+            })
+        }
     }
 
     fn message(&self) -> String {
@@ -82,16 +111,27 @@ impl Raw {
             if text.is_null() {
                 return String::new();
             }
-            CStr::from_ptr(text).to_string_lossy().trim().trim_end_matches(':').to_owned()
+            CStr::from_ptr(text)
+                .to_string_lossy()
+                .trim()
+                .trim_end_matches(':')
+                .to_owned()
         }
     }
+}
 
-    /// Frees the node: created and never started, failed to start, or stopped.
-    pub(super) fn destroy(self) {
-        if !self.node.is_null() {
-            // SAFETY: `self` was the only owner, and the states that call this are those in which
-            // the engine allows it.
-            unsafe { (self.library.symbols().dqlite_node_destroy)(self.node) }
+impl Drop for Raw {
+    fn drop(&mut self) {
+        if self.is_running {
+            return;
+        }
+        // SAFETY: never started, failed to start, or stopped: the states in which the engine allows
+        // it. The dialler came from `Box::into_raw`, and whoever held it is gone with the node.
+        unsafe {
+            if !self.node.is_null() {
+                (self.library.symbols().dqlite_node_destroy)(self.node);
+            }
+            drop(Box::from_raw(self.dialer));
         }
     }
 }

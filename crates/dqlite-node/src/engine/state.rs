@@ -9,6 +9,7 @@
 //! abort or hang the process; starting a stopped node crashes it.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt;
 use std::io;
 use std::os::fd::IntoRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,19 +76,9 @@ impl EngineConfig {
     }
 }
 
-mod sealed {
-    /// A state of a node.
-    pub trait State {
-        /// Destroying a node in this state aborts the process.
-        const RUNNING: bool = false;
-    }
-}
-
 /// State: created and set up, not bound.
 #[derive(Debug)]
 pub struct Created(());
-
-impl sealed::State for Created {}
 
 /// State: listening, not started.
 #[derive(Debug)]
@@ -95,32 +86,23 @@ pub struct Bound {
     name: String,
 }
 
-impl sealed::State for Bound {}
-
 /// State: serving. Dropping a running engine leaves it running: the process is about to end.
 #[derive(Debug)]
 pub struct Running {
     name: String,
 }
 
-impl sealed::State for Running {
-    const RUNNING: bool = true;
-}
-
 /// One node of the engine, in state `S`.
-pub struct Engine<S: sealed::State> {
-    raw: Option<Raw>,
-    // The engine's threads hold a pointer to it until the node is destroyed.
-    dialer: *mut Dialer,
+pub struct Engine<S> {
+    raw: Raw,
     state: S,
 }
 
-// SAFETY: `dialer` is `Send + Sync` behind its pointer, and only this owner frees it.
-unsafe impl<S: sealed::State + Send> Send for Engine<S> {}
-
-impl<S: sealed::State + std::fmt::Debug> std::fmt::Debug for Engine<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("state", &self.state).finish_non_exhaustive()
+impl<S: fmt::Debug> fmt::Debug for Engine<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -150,22 +132,25 @@ impl Engine<Created> {
                 &raw mut node,
             )
         };
-        let raw = Raw::new(library, node);
-        let created = raw.check("create", code);
-        let dialer = Box::into_raw(Box::new(dialer));
-        let engine = Self { raw: Some(raw), dialer, state: Created(()) };
-        created?;
+        let raw = Raw::new(library, node, dialer);
+        raw.check("create", code)?;
+        let engine = Self {
+            raw,
+            state: Created(()),
+        };
         engine.set_up(config)?;
         Ok(engine)
     }
 
     fn set_up(&self, config: &EngineConfig) -> Result<(), EngineError> {
-        let raw = self.raw();
+        let raw = &self.raw;
         let (c, node) = (raw.library().symbols(), raw.node());
-        // SAFETY: the node is created and not started. The dialler lives until the node is
-        // destroyed, which only the drop of this engine does.
+        // SAFETY: the node is created and not started. The dialler lives as long as the node.
         unsafe {
-            raw.check("connect", (c.dqlite_node_set_connect_func)(node, connect, self.dialer.cast()))?;
+            raw.check(
+                "connect",
+                (c.dqlite_node_set_connect_func)(node, connect, raw.dialer().cast()),
+            )?;
             raw.check(
                 "network_latency_ms",
                 (c.dqlite_node_set_network_latency_ms)(node, config.network_latency_ms),
@@ -198,12 +183,14 @@ impl Engine<Created> {
             };
         };
         // SAFETY: created and not started.
-        self.raw().check("busy_timeout_ms", unsafe { set(self.raw().node(), timeout_ms) })
+        self.raw.check("busy_timeout_ms", unsafe {
+            set(self.raw.node(), timeout_ms)
+        })
     }
 
     fn set_snapshots(&self, c: &Symbols, config: &EngineConfig) -> Result<(), EngineError> {
         let (threshold, trailing) = (config.snapshot_threshold, config.snapshot_trailing);
-        let node = self.raw().node();
+        let node = self.raw.node();
         // SAFETY: created and not started.
         let code = unsafe {
             if config.snapshot_trailing_dynamic {
@@ -215,33 +202,49 @@ impl Engine<Created> {
                 (c.dqlite_node_set_snapshot_params)(node, threshold, trailing)
             }
         };
-        self.raw().check("snapshot_threshold, snapshot_trailing", code)
+        self.raw
+            .check("snapshot_threshold, snapshot_trailing", code)
     }
 
     fn lacks(&self, option: &'static str) -> EngineError {
-        let library = self.raw().library();
+        let library = self.raw.library();
         let (found, path) = (library.version(), library.path().display());
-        let reason = format!("needs engine >= {}, found {found} at {path}", Version::FLOOR);
+        let reason = format!(
+            "needs engine >= {}, found {found} at {path}",
+            Version::FLOOR
+        );
         EngineError::usage(option, reason)
     }
 
     /// Binds the private listener: an abstract Unix socket that accepts this process only.
-    pub fn bind(mut self) -> Result<Engine<Bound>, EngineError> {
-        let raw = self.raw();
+    pub fn bind(self) -> Result<Engine<Bound>, EngineError> {
+        let raw = &self.raw;
         // SAFETY: created, not bound, not started; the text returned is the node's own, copied.
         let name = unsafe {
             let c = raw.library().symbols();
-            raw.check("bind", (c.dqlite_node_set_bind_address)(raw.node(), c"@".as_ptr()))?;
+            raw.check(
+                "bind",
+                (c.dqlite_node_set_bind_address)(raw.node(), c"@".as_ptr()),
+            )?;
             let address = (c.dqlite_node_get_bind_address)(raw.node());
             if address.is_null() {
-                return Err(EngineError::usage("bind", "the engine does not say where it listens"));
+                return Err(EngineError::usage(
+                    "bind",
+                    "the engine does not say where it listens",
+                ));
             }
             CStr::from_ptr(address).to_string_lossy().into_owned()
         };
         let Some(name) = name.strip_prefix('@').map(str::to_owned) else {
-            return Err(EngineError::usage("bind", format!("the engine listens on {name}")));
+            return Err(EngineError::usage(
+                "bind",
+                format!("the engine listens on {name}"),
+            ));
         };
-        Ok(self.become_state(Bound { name }))
+        Ok(Engine {
+            raw: self.raw,
+            state: Bound { name },
+        })
     }
 }
 
@@ -253,12 +256,17 @@ impl Engine<Bound> {
 
     /// Starts the engine's threads; returns when it serves. Loading a large log takes its time.
     pub fn start(mut self) -> Result<Engine<Running>, EngineError> {
-        let raw = self.raw();
+        let raw = &self.raw;
         // SAFETY: created, bound, not started; this call consumes the state.
         let code = unsafe { (raw.library().symbols().dqlite_node_start)(raw.node()) };
         raw.check("start", code)?;
-        let name = std::mem::take(&mut self.state.name);
-        Ok(self.become_state(Running { name }))
+        self.raw.is_running = true;
+        Ok(Engine {
+            raw: self.raw,
+            state: Running {
+                name: self.state.name,
+            },
+        })
     }
 }
 
@@ -271,35 +279,12 @@ impl Engine<Running> {
     /// Stops the node and frees it. Not bounded in time: a caller with a deadline calls it from a
     /// thread of its own and leaves the process when it is missed; the log makes that safe.
     pub fn stop(mut self) -> Result<(), EngineError> {
-        let raw = self.raw();
+        let raw = &self.raw;
         // SAFETY: running; this call consumes the state, so it is the only stop.
         let code = unsafe { (raw.library().symbols().dqlite_node_stop)(raw.node()) };
         raw.check("stop", code)?;
-        drop(self.become_state(Created(())));
+        self.raw.is_running = false;
         Ok(())
-    }
-}
-
-impl<S: sealed::State> Engine<S> {
-    fn raw(&self) -> &Raw {
-        // Taken only by `become_state` and the drop, which end this value.
-        self.raw.as_ref().expect("an engine in a state has a node")
-    }
-
-    fn become_state<T: sealed::State>(&mut self, state: T) -> Engine<T> {
-        let dialer = std::mem::replace(&mut self.dialer, ptr::null_mut());
-        Engine { raw: self.raw.take(), dialer, state }
-    }
-}
-
-impl<S: sealed::State> Drop for Engine<S> {
-    fn drop(&mut self) {
-        let Some(raw) = self.raw.take().filter(|_| !S::RUNNING) else {
-            return;
-        };
-        raw.destroy();
-        // SAFETY: made by `Box::into_raw` in create; the node that held it is gone.
-        drop(unsafe { Box::from_raw(self.dialer) });
     }
 }
 

@@ -9,5 +9,6 @@ mod proof;
 mod slack;
 
 pub use decltype::{column_decltype, install};
+pub use libdqlite_sys::Stmt;
 pub use proof::{HOOKED, Unproven, prove};
 pub use slack::{calloc, free, malloc, realloc};

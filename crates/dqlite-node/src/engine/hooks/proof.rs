@@ -3,7 +3,13 @@
 use libdqlite_sys::{Library, is_of_this_program};
 
 /// The names that the executable exports in front of the engine's libraries.
-pub const HOOKED: &[&str] = &["sqlite3_column_decltype", "malloc", "calloc", "realloc", "free"];
+pub const HOOKED: &[&str] = &[
+    "sqlite3_column_decltype",
+    "malloc",
+    "calloc",
+    "realloc",
+    "free",
+];
 
 /// A hook is not in force: a node would die by ordinary queries.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,9 +31,14 @@ pub enum Unproven {
 
 /// Compares where the engine's calls of each name go with what this program exports.
 pub fn prove(library: &Library) -> Result<(), Unproven> {
-    HOOKED
-        .iter()
-        .try_for_each(|name| judge(name, library.bound_to(name), library.resolve(name), is_of_this_program))
+    HOOKED.iter().try_for_each(|name| {
+        judge(
+            name,
+            library.bound_to(name),
+            library.resolve(name),
+            is_of_this_program,
+        )
+    })
 }
 
 fn judge(
@@ -58,7 +69,10 @@ mod tests {
         let judge = |bound, behind| judge("f", bound, behind, |address| address == OURS);
         assert_eq!(judge(Some(OURS), Some(THEIRS)), Ok(()));
         assert_eq!(judge(None, Some(THEIRS)), Err(Unproven::NotCalled("f")));
-        assert_eq!(judge(Some(THEIRS), Some(THEIRS)), Err(Unproven::NotOurs("f")));
+        assert_eq!(
+            judge(Some(THEIRS), Some(THEIRS)),
+            Err(Unproven::NotOurs("f"))
+        );
         assert_eq!(judge(Some(OURS), Some(OURS)), Err(Unproven::NotBehind("f")));
         assert_eq!(judge(Some(OURS), None), Err(Unproven::NotBehind("f")));
     }

@@ -23,7 +23,11 @@ unsafe extern "C" {
 
 /// What to ask of the C library when the caller asks for `size` bytes.
 fn padded(size: usize) -> usize {
-    if size >= PAGE && size.is_multiple_of(PAGE) { size.saturating_add(SLACK) } else { size }
+    if size >= PAGE && size.is_multiple_of(PAGE) {
+        size.saturating_add(SLACK)
+    } else {
+        size
+    }
 }
 
 /// `malloc` with slack.
@@ -75,8 +79,13 @@ mod tests {
 
     #[test]
     fn whole_pages_get_room_for_the_widest_row_header() {
-        for (asked, given) in [(0, 0), (1, 1), (4095, 4095), (4097, 4097), (usize::MAX, usize::MAX)]
-        {
+        for (asked, given) in [
+            (0, 0),
+            (1, 1),
+            (4095, 4095),
+            (4097, 4097),
+            (usize::MAX, usize::MAX),
+        ] {
             assert_eq!(padded(asked), given);
         }
         assert_eq!(padded(4096), 5120);

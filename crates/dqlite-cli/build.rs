@@ -1,0 +1,7 @@
+//! Exports the names of `src/exports.rs` from the executable.
+
+fn main() {
+    // The one way that GNU ld, lld and zig's linker all understand.
+    println!("cargo::rustc-link-arg-bins=-rdynamic");
+    println!("cargo::rerun-if-changed=build.rs");
+}
