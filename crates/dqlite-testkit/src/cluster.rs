@@ -15,6 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
+use crate::engine::engine;
 use crate::{ask, ports};
 
 /// How long a cluster may take to reach any state that it should reach.
@@ -78,6 +79,7 @@ impl Cluster {
         let node = |(index, address): (usize, &String)| {
             let builder = Node::builder(address, directory.path().join(format!("n{index}")))
                 .executable(executable)
+                .engine(engine())
                 .restart(false)
                 .ready_grace(Duration::ZERO);
             let builder = if size > 1 {

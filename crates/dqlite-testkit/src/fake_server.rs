@@ -296,6 +296,10 @@ impl FakeServer {
     }
 
     /// A server that answers like a lone leader.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method has one lifetime, the script must have any"
+    )]
     pub fn leader() -> io::Result<Self> {
         Self::start(|call| call.usual())
     }

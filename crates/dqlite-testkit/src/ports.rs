@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 /// A free port of 127.0.0.1.
 ///
 /// One connection went through it and was closed by the listening side, so the port rests in
-/// TIME_WAIT: the kernel hands it out neither for listening on port 0 nor for dialling, while a
+/// `TIME_WAIT`: the kernel hands it out neither for listening on port 0 nor for dialling, while a
 /// server that binds it by number, with `SO_REUSEADDR` as servers do, succeeds.
 pub fn free_port() -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
