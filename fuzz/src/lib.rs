@@ -19,7 +19,7 @@ pub fn decode_request(data: &[u8]) {
         return;
     };
     let header = Header::decode(*header);
-    let Ok(request) = Request::decode(header, body) else {
+    let Ok(request) = Request::decode(header, whole_words(body)) else {
         return;
     };
     let mut bytes = Vec::new();
@@ -34,6 +34,11 @@ pub fn decode_request(data: &[u8]) {
     if let Request::ExecSql { sql, .. } | Request::QuerySql { sql, .. } = request {
         lex(sql.as_bytes());
     }
+}
+
+/// Headers count words: there is no other body.
+fn whole_words(body: &[u8]) -> &[u8] {
+    body.as_chunks::<{ wire::WORD }>().0.as_flattened()
 }
 
 /// Equal up to values that are not equal to themselves.
@@ -60,7 +65,7 @@ pub fn decode_response(data: &[u8]) {
         return;
     };
     let header = Header::decode(*header);
-    let body = Bytes::copy_from_slice(body);
+    let body = Bytes::copy_from_slice(whole_words(body));
     let limits = Limits::default();
     for (legacy, roles) in [(false, true), (true, false)] {
         let asked = Asked {
@@ -93,7 +98,7 @@ pub fn rows(data: &[u8]) {
         let size = (usize::from(*words) * wire::WORD).min(behind.len());
         let (body, next) = behind.split_at(size);
         rest = next;
-        let body = Bytes::copy_from_slice(body);
+        let body = Bytes::copy_from_slice(whole_words(body));
         let Ok(frame) = RowsFrame::decode(&body, first.as_ref(), None) else {
             return;
         };
