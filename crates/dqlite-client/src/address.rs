@@ -93,6 +93,14 @@ impl Address {
         }
     }
 
+    /// Under which name the server behind it leads.
+    pub(crate) fn leads_as(&self) -> &str {
+        match &self.place {
+            Place::Unix { leads_as: Some(advertised), .. } => advertised.as_str(),
+            Place::Tcp { .. } | Place::Unix { .. } => self.as_str(),
+        }
+    }
+
     pub(crate) const fn place(&self) -> &Place {
         &self.place
     }

@@ -41,7 +41,7 @@ impl Config {
     /// The database where none is named.
     pub const DATABASE: &'static str = "default";
     /// The usual time for a call.
-    pub const TIMEOUT: Duration = Duration::from_secs(60);
+    pub const TIMEOUT: Duration = Duration::from_mins(1);
     /// The usual time to connect.
     pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -90,8 +90,7 @@ impl Config {
             }
         }
         if scheme == "file" {
-            let path = absolute(rest).map_err(wrong)?;
-            config = config.with_file(path, save)?;
+            config.store = file(&absolute(rest).map_err(wrong)?, save)?;
         }
         config.check()
     }
@@ -180,13 +179,13 @@ impl Config {
         });
         let bounds = Bounds::until(Some(deadline), fastrand::u64(..));
         let leader = self.memory.leader();
-        Search::new(leader, &members, &self.hosts, bounds, Instant::now())
+        Search::new(leader.as_ref(), &members, &self.hosts, bounds, Instant::now())
     }
 
     /// What a connection to the leader is for.
-    pub(crate) fn purpose(&self, database: Option<String>, now: Instant) -> Purpose {
+    pub(crate) fn purpose(&self, database: Option<&str>, now: Instant) -> Purpose {
         Purpose {
-            database,
+            database: database.map(str::to_owned),
             ask_members: true,
             learn_members: self.memory.is_stale(now),
             any: false,
@@ -210,17 +209,17 @@ impl Config {
         }
     }
 
-    #[cfg(feature = "yaml")]
-    fn with_file(self, path: String, save: bool) -> Result<Self> {
-        let file = node_store::YamlFile::new(path, save);
-        Ok(self.with_store(Arc::new(file)))
-    }
+}
 
-    #[cfg(not(feature = "yaml"))]
-    fn with_file(self, path: String, _save: bool) -> Result<Self> {
-        drop(self);
-        Err(Error::config(format!("node store {path}: built without the feature yaml")))
-    }
+#[cfg(feature = "yaml")]
+#[expect(clippy::unnecessary_wraps, reason = "the twin without the feature can only fail")]
+fn file(path: &str, save: bool) -> Result<Arc<dyn NodeStore>> {
+    Ok(Arc::new(node_store::YamlFile::new(path, save)))
+}
+
+#[cfg(not(feature = "yaml"))]
+fn file(path: &str, _save: bool) -> Result<Arc<dyn NodeStore>> {
+    Err(Error::config(format!("node store {path}: built without the feature yaml")))
 }
 
 /// Splits off what stands before `://`, or `file:`.

@@ -261,6 +261,12 @@ impl Error {
         error
     }
 
+    /// A session that is over is asked for something.
+    pub(crate) fn ended(address: &str) -> Self {
+        let text = format!("the session on {address} has ended; connect again");
+        Self::new(ErrorKind::Lost, text).with_address(address)
+    }
+
     /// The same error as the end of a request that got so far and could do so much.
     #[must_use]
     pub fn judged(mut self, progress: Progress, call: Call) -> Self {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dqlite_proto::outcome::Call;
+use dqlite_proto::outcome::{Call, Effect};
 use dqlite_proto::session::Progress;
 use dqlite_proto::{Event, Session, Ticket};
 
@@ -32,11 +32,39 @@ pub(crate) trait Exchange {
         })
     }
 
+    /// An output that needs no event: asked whenever all that came has been handed in.
+    fn rest(&mut self, _session: &Session) -> Option<Self::Output> {
+        None
+    }
+
     /// Nobody waits any more.
     fn abandon(&self, session: &mut Session) {
         if let Some(ticket) = self.ticket() {
             session.abandon(ticket);
         }
+    }
+}
+
+/// Waits until the replies of abandoned requests have been read.
+pub(crate) struct Drain;
+
+impl Exchange for Drain {
+    type Output = ();
+
+    fn event(&mut self, _: &mut Session, _: Event) -> Result<Option<()>> {
+        Ok(None)
+    }
+
+    fn rest(&mut self, session: &Session) -> Option<()> {
+        session.is_idle().then_some(())
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        None
+    }
+
+    fn call(&self) -> Call {
+        Call { effect: Effect::Write, in_transaction: false, one_query: false }
     }
 }
 

@@ -14,6 +14,7 @@
 //! itself is the leader, and the caller stops; one that names another is followed. When nobody
 //! leads a jittered pause follows and everything begins again, until the deadline.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{NodeInfo, Outcome, Retry, Role};
@@ -133,7 +134,7 @@ enum State {
 impl Search {
     /// A search among `hosts` and `members`, of which `leader` led when last seen.
     pub fn new(
-        leader: Option<Address>,
+        leader: Option<&Address>,
         members: &[NodeInfo],
         hosts: &[Address],
         bounds: Bounds,
@@ -150,7 +151,7 @@ impl Search {
             backoff,
         };
         let sockets = hosts.iter().filter(|host| host.path().is_some());
-        for host in leader.iter().chain(sockets) {
+        for host in leader.into_iter().chain(sockets) {
             search.add(host.clone(), None);
         }
         for role in [Role::Voter, Role::StandBy, Role::Spare] {
@@ -240,7 +241,8 @@ impl Search {
         let plural = if self.rounds == 1 { "" } else { "s" };
         let mut text = format!("no leader found within {seconds:.1} s ({} round{plural})", self.rounds);
         for attempt in &attempts {
-            text.push_str(&format!("\n  {}  {}", attempt.address, attempt.text));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n  {}  {}", attempt.address, attempt.text);
         }
         if attempts.is_empty() {
             text.push_str("\n  nobody was asked: no address is known");
@@ -325,16 +327,12 @@ impl Search {
             let text = "belongs to no cluster yet".to_owned();
             return (AttemptKind::NotVoter, text);
         }
-        match candidate.role {
-            Some(role @ (Role::StandBy | Role::Spare)) => {
-                (AttemptKind::NotVoter, format!("knows no leader ({role})"))
-            }
-            _ => {
-                candidate.voter_waits = true;
-                let text = "knows no leader (voter, election under way)".to_owned();
-                (AttemptKind::NoLeader, text)
-            }
+        if let Some(role @ (Role::StandBy | Role::Spare)) = candidate.role {
+            return (AttemptKind::NotVoter, format!("knows no leader ({role})"));
         }
+        candidate.voter_waits = true;
+        let text = "knows no leader (voter, election under way)".to_owned();
+        (AttemptKind::NoLeader, text)
     }
 
     fn redirect(&mut self, id: ProbeId, to: String) -> (AttemptKind, String) {

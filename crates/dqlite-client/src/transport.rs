@@ -61,7 +61,7 @@ pub(crate) fn begin(target: &SockAddr) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(target.domain(), kind, None)?;
     if target.domain() != Domain::UNIX {
-        tune(SockRef::from(&socket))?;
+        tune(&SockRef::from(&socket))?;
     }
     match socket.connect(target) {
         Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
@@ -75,7 +75,7 @@ pub(crate) fn finish(socket: &Socket) -> io::Result<()> {
 }
 
 /// Small requests leave at once, and a peer that is gone is noticed.
-pub(crate) fn tune(socket: SockRef<'_>) -> io::Result<()> {
+pub(crate) fn tune(socket: &SockRef<'_>) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE);
     socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_INTERVAL))?;

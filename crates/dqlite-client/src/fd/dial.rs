@@ -15,16 +15,16 @@ use crate::search::{Answer, ProbeId, Step};
 
 /// Finds the leader, connects, opens the database: the session is ready for statements.
 ///
-/// Ends at `deadline` with an error of kind NoLeader that says what each address answered. Nothing
+/// Ends at `deadline` with an error of kind `NoLeader` that says what each address answered. Nothing
 /// was executed, whatever the error.
 pub fn dial(config: &Config, deadline: Instant, interrupt: Interrupt<'_>) -> Result<Link> {
-    search(config, Some(config.database.clone()), deadline, interrupt)
+    search(config, Some(&config.database), deadline, interrupt)
 }
 
 /// Finds the leader; opens a database if one is named.
 pub(crate) fn search(
     config: &Config,
-    database: Option<String>,
+    database: Option<&str>,
     deadline: Instant,
     interrupt: Interrupt<'_>,
 ) -> Result<Link> {
@@ -38,7 +38,7 @@ pub(crate) fn search(
             Step::Probe(probe) => {
                 let purpose = Purpose {
                     ask_members: probe.ask_members,
-                    ..config.purpose(database.clone(), now)
+                    ..config.purpose(database, now)
                 };
                 match Attempt::start(config, probe.address, purpose, probe.until) {
                     Ok(attempt) => attempts.push((probe.id, attempt)),

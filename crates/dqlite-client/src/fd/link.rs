@@ -1,17 +1,18 @@
 //! One connection: a non-blocking socket and the session on it.
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 use std::time::Instant;
 
-use dqlite_proto::{Event, Session};
+use dqlite_proto::{Event, ProtocolError, Session};
 use socket2::{Domain, SockRef, Socket};
 
 use super::wait::{Interrupt, wait};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Loss, Result};
-use crate::exchange::{Exchange, Stop};
+use crate::exchange::{Drain, Exchange, Stop};
 use crate::transport;
 
 /// Bytes taken from the kernel in one call.
@@ -25,7 +26,7 @@ thread_local! {
 /// A connection whose descriptor never blocks. See the [module page](super) for its loop.
 #[derive(Debug)]
 pub struct Link {
-    socket: Socket,
+    socket: Arc<Socket>,
     is_tcp: bool,
     session: Session,
     address: Address,
@@ -48,7 +49,7 @@ impl Link {
     pub(super) fn new(socket: Socket, session: Session, address: Address) -> Self {
         let domain = socket.domain().unwrap_or(Domain::UNIX);
         Self {
-            socket,
+            socket: Arc::new(socket),
             is_tcp: domain != Domain::UNIX,
             session,
             address,
@@ -96,11 +97,11 @@ impl Link {
     /// An error means that the connection is lost.
     pub fn fill(&mut self) -> Result<Filled> {
         if self.mid_reply && self.is_tcp && self.session.pending() > 0 {
-            transport::hurry(&SockRef::from(&self.socket));
+            transport::hurry(&SockRef::from(&*self.socket));
         }
-        let (socket, session) = (&self.socket, &mut self.session);
+        let (socket, session) = (&*self.socket, &mut self.session);
         let read = SCRATCH.with_borrow_mut(|scratch| {
-            let read = io::Read::read(&mut &*socket, scratch);
+            let read = (&mut &*socket).read(scratch);
             if let Ok(bytes) = read {
                 session.input().extend_from_slice(&scratch[..bytes]);
             }
@@ -121,8 +122,14 @@ impl Link {
 
     /// The next event among what has been read. An error means that the connection is useless.
     pub fn event(&mut self) -> Result<Option<Event>> {
-        let event = self.session.event();
-        event.map_err(|error| Error::lost(self.address.as_str(), Loss::Protocol(error)))
+        self.session.event().map_err(|error| {
+            if error == ProtocolError::EmptyPart {
+                // The server writes for ever. Kept open and unread it stands still; closed, it
+                // would hold the read transaction and a thread until it restarts.
+                std::mem::forget(Arc::clone(&self.socket));
+            }
+            Error::lost(self.address.as_str(), Loss::Protocol(error))
+        })
     }
 
     /// The error for a connection that the server has closed.
@@ -130,9 +137,13 @@ impl Link {
         Error::lost(self.address.as_str(), Loss::Closed)
     }
 
-    /// Whether nobody has closed the connection or sent anything unasked while it was idle.
-    pub(crate) fn is_quiet(&mut self) -> bool {
-        matches!(self.fill(), Ok(Filled::WouldBlock))
+    /// Whether a request would reach anybody: the session lives, and nobody has closed the
+    /// connection or sent anything unasked while it was idle.
+    pub(crate) fn is_usable(&mut self) -> bool {
+        if self.session.is_idle() && !matches!(self.fill(), Ok(Filled::WouldBlock)) {
+            self.session.lose();
+        }
+        !self.session.is_lost()
     }
 }
 
@@ -156,6 +167,11 @@ pub(crate) fn run<X: Exchange>(
     interrupt: Interrupt<'_>,
 ) -> Result<X::Output> {
     let started = Instant::now();
+    if !link.session.is_idle() {
+        // Until old replies are drained, nothing of this exchange is sent.
+        drive(link, &mut Drain, started, deadline, interrupt)
+            .map_err(|stop| stop.settle(&Drain, &mut link.session, link.address.as_str()))?;
+    }
     drive(link, exchange, started, deadline, interrupt)
         .map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()))
 }
@@ -173,6 +189,9 @@ fn drive<X: Exchange>(
             if let Some(output) = output {
                 return Ok(output);
             }
+        }
+        if let Some(output) = exchange.rest(link.session()) {
+            return Ok(output);
         }
         // A server that refuses may close at once: what it said must be read all the same.
         let flushed = link.flush();

@@ -1,0 +1,149 @@
+//! Administration for programs without a runtime.
+
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{File, Metadata, NodeInfo, Request, Response, Role};
+
+use super::{Ask, Change, Next, NodeRef, Operation, Standing};
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::Result;
+use crate::fd::{self, Link, never};
+
+/// Time for requests that read.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Administers the cluster of a configuration. Each call has its own deadline and may be repeated
+/// after any error.
+#[derive(Debug)]
+pub struct Admin {
+    config: Config,
+    link: Option<Link>,
+}
+
+impl Admin {
+    /// Nothing is sent before the first call.
+    pub fn new(config: &Config) -> Self {
+        Self { config: config.clone(), link: None }
+    }
+
+    /// Who leads.
+    pub fn leader(&mut self) -> Result<NodeRef> {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        loop {
+            let (response, from) = self.ask_leader(&Request::Leader, deadline)?;
+            if let Some(leader) = super::leader(response, &from)? {
+                return Ok(leader);
+            }
+            self.link = None;
+        }
+    }
+
+    /// The members, as the leader knows them.
+    pub fn cluster(&mut self) -> Result<Vec<NodeInfo>> {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        let (response, from) = self.ask_leader(&Request::cluster(), deadline)?;
+        super::members(response, &from)
+    }
+
+    /// Adds a node in a role. Done at once if it is there already.
+    pub fn add(&mut self, id: u64, address: &str, role: Role) -> Result<()> {
+        Address::advertised(address)?;
+        let address = address.to_owned();
+        self.change(Change::Add { id, address, role })
+    }
+
+    /// Gives a member another role; a new voter may need a minute to catch up.
+    pub fn assign(&mut self, id: u64, role: Role) -> Result<()> {
+        self.change(Change::Assign { id, role })
+    }
+
+    /// Removes a member. A leader hands leadership over first; the last voter cannot be removed.
+    pub fn remove(&mut self, id: u64) -> Result<()> {
+        self.change(Change::Remove { id })
+    }
+
+    /// Hands leadership to a voter, or to whom the leader picks.
+    pub fn transfer(&mut self, to: Option<u64>) -> Result<()> {
+        self.change(Change::Transfer { to })
+    }
+
+    /// What a node tells of itself.
+    pub fn describe(&self, address: &str) -> Result<Metadata> {
+        super::metadata(&self.ask_node(address, &Request::describe())?, address)
+    }
+
+    /// Sets the weight of a node until it restarts.
+    pub fn weight(&self, address: &str, weight: u64) -> Result<()> {
+        super::empty(&self.ask_node(address, &Request::Weight { weight })?, address)
+    }
+
+    /// The files of a database, from the leader. The leader stands still while it copies them.
+    pub fn dump(&mut self, database: &str) -> Result<Vec<File>> {
+        let deadline = Instant::now() + self.config.timeout;
+        let (response, from) = self.ask_leader(&Request::Dump { name: database }, deadline)?;
+        super::files(response, &from)
+    }
+
+    fn change(&mut self, change: Change) -> Result<()> {
+        let deadline = Instant::now() + change.timeout();
+        let mut operation = Operation::new(change, fastrand::u64(..));
+        loop {
+            match operation.next(Instant::now(), deadline)? {
+                Next::Done => return Ok(()),
+                Next::Pause(time) => std::thread::sleep(time),
+                Next::Lead => {
+                    let (response, from) = self.ask_leader(&Request::cluster(), deadline)?;
+                    operation.seen(super::members(response, &from)?, &from);
+                }
+                Next::Ask(request) => {
+                    let answer = self.ask_leader(&request, deadline);
+                    let answer = answer.and_then(|(answer, from)| super::empty(&answer, &from));
+                    if operation.answered(answer)? {
+                        self.link = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the leader; also returns under which address it leads.
+    fn ask_leader(
+        &mut self,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> Result<(Response, String)> {
+        let mut link = match self.link.take_if(Link::is_usable) {
+            Some(link) => link,
+            None => fd::search(&self.config, None, deadline, &mut never)?,
+        };
+        let response = ask(&mut link, request, deadline)?;
+        let address = link.address().leads_as().to_owned();
+        self.link = Some(link);
+        Ok((response, address))
+    }
+
+    fn ask_node(&self, address: &str, request: &Request<'_>) -> Result<Response> {
+        let deadline = Instant::now() + TIMEOUT;
+        let address = Address::parse(address)?;
+        let mut link = fd::connect(&self.config, &address, deadline, &mut never)?;
+        ask(&mut link, request, deadline)
+    }
+}
+
+/// Asks one node, leader or not, who leads and who is in its cluster.
+pub fn probe(config: &Config, address: &Address, deadline: Instant) -> Result<Standing> {
+    let mut link = fd::connect(config, address, deadline, &mut never)?;
+    let leader = ask(&mut link, &Request::Leader, deadline)?;
+    let members = ask(&mut link, &Request::cluster(), deadline)?;
+    Ok(Standing {
+        leader: super::leader(leader, address.as_str())?,
+        members: super::members(members, address.as_str())?,
+    })
+}
+
+fn ask(link: &mut Link, request: &Request<'_>, deadline: Instant) -> Result<Response> {
+    let address = link.address().to_string();
+    let mut ask = Ask::start(link.session_mut(), request, &address)?;
+    fd::run(link, &mut ask, deadline, &mut never)
+}

@@ -1,0 +1,342 @@
+//! What to send for a change of the members, and what the answers mean: PURE.
+//!
+//! ```text
+//! loop {
+//!     match operation.next(..) {
+//!         Next::Lead        => find the leader, ask it for the members, operation.seen(..)
+//!         Next::Ask(request) => send it to that leader, operation.answered(..)
+//!         Next::Pause(time) => wait
+//!         Next::Done        => return
+//!     }
+//! }
+//! ```
+
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{Code, FailureKind, NodeInfo, Outcome, Request, Retry, Role};
+
+use crate::backoff::Backoff;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A wish about the members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add { id: u64, address: String, role: Role },
+    Assign { id: u64, role: Role },
+    Remove { id: u64 },
+    /// Leadership goes to that member, or to whom the leader picks.
+    Transfer { to: Option<u64> },
+}
+
+/// A new voter has to catch up first.
+const PROMOTION_TIMEOUT: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+
+impl Change {
+    /// How long it may take.
+    pub(crate) const fn timeout(&self) -> Duration {
+        match self {
+            Self::Add { role: Role::Voter, .. } | Self::Assign { role: Role::Voter, .. } => {
+                PROMOTION_TIMEOUT
+            }
+            _ => TIMEOUT,
+        }
+    }
+
+    /// What is missing; `None` when it is so already.
+    fn missing(
+        &self,
+        members: &[NodeInfo],
+        leader: &NodeInfo,
+        first_leader: u64,
+    ) -> Result<Option<Request<'_>>> {
+        let member = |id: u64| members.iter().find(|member| member.id == id);
+        match self {
+            Self::Add { id, address, role } => match member(*id) {
+                Some(known) if known.address != *address => Err(refuse(format!(
+                    "id {id} belongs to {} already, not to {address}",
+                    known.address
+                ))),
+                Some(known) if known.role == *role => Ok(None),
+                Some(_) => Ok(Some(Request::Assign { id: *id, role: *role })),
+                None => match members.iter().find(|member| member.address == *address) {
+                    Some(known) => Err(refuse(format!(
+                        "{address} belongs to id {} already; remove that one first",
+                        known.id
+                    ))),
+                    None => Ok(Some(Request::Add { id: *id, address })),
+                },
+            },
+            Self::Assign { id, role } => match member(*id) {
+                None => Err(refuse(format!("no member has the id {id}"))),
+                Some(known) if known.role == *role => Ok(None),
+                Some(_) => Ok(Some(Request::Assign { id: *id, role: *role })),
+            },
+            Self::Remove { id } => match member(*id) {
+                None => Ok(None),
+                Some(known) if is_last_voter(known, members) => Err(refuse(format!(
+                    "{} is the last voter; without it there is no cluster",
+                    known.address
+                ))),
+                Some(_) if leader.id == *id => Ok(Some(Request::Transfer { id: 0 })),
+                Some(_) => Ok(Some(Request::Remove { id: *id })),
+            },
+            Self::Transfer { to: Some(id) } => match member(*id) {
+                None => Err(refuse(format!("no member has the id {id}"))),
+                Some(_) if leader.id == *id => Ok(None),
+                Some(known) if known.role != Role::Voter => Err(refuse(format!(
+                    "{} is a {} and cannot lead",
+                    known.address, known.role
+                ))),
+                Some(_) => Ok(Some(Request::Transfer { id: *id })),
+            },
+            Self::Transfer { to: None } if leader.id != first_leader => Ok(None),
+            Self::Transfer { to: None } => Ok(Some(Request::Transfer { id: 0 })),
+        }
+    }
+}
+
+fn is_last_voter(member: &NodeInfo, members: &[NodeInfo]) -> bool {
+    let voters = members.iter().filter(|member| member.role == Role::Voter);
+    member.role == Role::Voter && voters.count() == 1
+}
+
+fn refuse(text: String) -> Error {
+    Error::new(ErrorKind::Rejected, text).with_verdict(Outcome::Refused, Retry::No)
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub(crate) enum Next<'c> {
+    /// Find the leader and ask it for the members.
+    Lead,
+    /// Send this to that leader.
+    Ask(Request<'c>),
+    /// Wait so long.
+    Pause(Duration),
+    /// It is so.
+    Done,
+}
+
+/// A change under way.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    change: Change,
+    /// The leader when it was first seen.
+    first_leader: Option<u64>,
+    seen: Option<(Vec<NodeInfo>, NodeInfo)>,
+    pause: Option<Duration>,
+    pauses: Backoff,
+    last: Option<Error>,
+    /// Something was sent that may have worked.
+    doubtful: bool,
+}
+
+impl Operation {
+    pub(crate) fn new(change: Change, seed: u64) -> Self {
+        Self {
+            change,
+            first_leader: None,
+            seen: None,
+            pause: None,
+            pauses: Backoff::new(PAUSE_FIRST, PAUSE_MAX, seed),
+            last: None,
+            doubtful: false,
+        }
+    }
+
+    /// What to do now; an error when the deadline has passed or it cannot be.
+    pub(crate) fn next(&mut self, now: Instant, deadline: Instant) -> Result<Next<'_>> {
+        if now >= deadline {
+            return Err(self.late());
+        }
+        if let Some(pause) = self.pause.take() {
+            return Ok(Next::Pause(pause.min(deadline - now)));
+        }
+        let Some((members, leader)) = self.seen.take() else {
+            return Ok(Next::Lead);
+        };
+        let first_leader = *self.first_leader.get_or_insert(leader.id);
+        match self.change.missing(&members, &leader, first_leader)? {
+            Some(request) => Ok(Next::Ask(request)),
+            None => Ok(Next::Done),
+        }
+    }
+
+    /// The members, as told by the leader at that address.
+    pub(crate) fn seen(&mut self, members: Vec<NodeInfo>, leader: &str) {
+        let known = members.iter().find(|member| member.address == leader).cloned();
+        // A leader that is not, or no longer, among its own members: only a TRANSFER asks for it.
+        let leader = known.unwrap_or_else(|| NodeInfo {
+            id: 0,
+            address: leader.to_owned(),
+            role: Role::Voter,
+        });
+        self.seen = Some((members, leader));
+    }
+
+    /// What came of a request; in any case the members are read again. `true` when the leader must
+    /// be looked for again.
+    pub(crate) fn answered(&mut self, answer: Result<()>) -> Result<bool> {
+        let moves = matches!(self.change, Change::Transfer { .. } | Change::Remove { .. });
+        let Err(error) = answer else {
+            return Ok(moves);
+        };
+        let known = |text: &str| error.failure().is_some_and(|failure| failure.message == text);
+        let again = match error.failure_kind() {
+            // The connection was lost: reading tells.
+            None => error.kind() != ErrorKind::Usage,
+            Some(
+                FailureKind::NotLeader
+                | FailureKind::LeadershipLost
+                | FailureKind::Busy
+                | FailureKind::InProgress
+                | FailureKind::Interrupted
+                | FailureKind::Aborted
+                | FailureKind::Raft,
+            ) => true,
+            Some(_) if error.code() != Some(Code::ERROR) => false,
+            // It is so already, or was when that was said: reading tells.
+            Some(_) => {
+                known("server role is not valid")
+                    || known("server ID already in use")
+                    || known("server address already in use")
+                    || (known("server ID is not valid") && moves)
+            }
+        };
+        if !again {
+            return Err(error);
+        }
+        self.doubtful |= error.outcome() == Outcome::Unknown;
+        let same = matches!(error.failure_kind(), Some(FailureKind::Busy | FailureKind::InProgress));
+        self.pause = Some(self.pauses.next(PAUSE_MAX).max(PAUSE_FIRST));
+        self.last = Some(error);
+        Ok(!same)
+    }
+
+    fn late(&mut self) -> Error {
+        let seconds = self.change.timeout().as_secs();
+        let why = self.last.take().map_or_else(String::new, |error| format!(": {error}"));
+        let text = format!("the change of the members was not confirmed within {seconds} s{why}");
+        let outcome = if self.doubtful { Outcome::Unknown } else { Outcome::Refused };
+        // All changes may be repeated: they begin with reading.
+        Error::new(ErrorKind::Timeout, text).with_verdict(outcome, Retry::Elsewhere)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dqlite_proto::Failure;
+    use dqlite_proto::outcome::{self, Call, Effect};
+
+    use super::*;
+
+    fn member(id: u64, role: Role) -> NodeInfo {
+        NodeInfo { id, address: format!("h{id}:1"), role }
+    }
+
+    fn three() -> Vec<NodeInfo> {
+        vec![member(1, Role::Voter), member(2, Role::Voter), member(3, Role::Spare)]
+    }
+
+    fn failed(code: Code, message: &str) -> Result<()> {
+        let failure = Failure { code, message: message.to_owned() };
+        let call = Call { effect: Effect::Write, in_transaction: false, one_query: false };
+        let verdict = outcome::of_failure(&failure, call);
+        Err(Error::rejected("h1:1", failure, verdict, call))
+    }
+
+    /// Plays a change against members that change as told; returns what was asked.
+    fn play(change: Change, mut members: Vec<NodeInfo>, mut leader: u64) -> Result<Vec<String>> {
+        let now = Instant::now();
+        let mut operation = Operation::new(change, 1);
+        let mut asked = Vec::new();
+        for _ in 0..20 {
+            match operation.next(now, now + TIMEOUT)? {
+                Next::Lead => operation.seen(members.clone(), &format!("h{leader}:1")),
+                Next::Pause(_) => {}
+                Next::Done => return Ok(asked),
+                Next::Ask(request) => {
+                    asked.push(format!("{request:?}"));
+                    match request {
+                        Request::Add { id, .. } => members.push(member(id, Role::Spare)),
+                        Request::Assign { id, role } => {
+                            members.iter_mut().filter(|m| m.id == id).for_each(|m| m.role = role);
+                        }
+                        Request::Remove { id } => members.retain(|m| m.id != id),
+                        Request::Transfer { id: 0 } => leader = 3 - leader,
+                        Request::Transfer { id } => leader = id,
+                        _ => {}
+                    }
+                    operation.answered(Ok(()))?;
+                }
+            }
+        }
+        Err(Error::usage("never ends"))
+    }
+
+    #[test]
+    fn only_what_is_missing_is_sent() {
+        let add = Change::Add { id: 4, address: "h4:1".to_owned(), role: Role::Voter };
+        assert_eq!(play(add.clone(), three(), 1).unwrap().len(), 2, "ADD, then ASSIGN");
+        let mut there = three();
+        there.push(member(4, Role::Voter));
+        assert!(play(add, there, 1).unwrap().is_empty());
+        let assign = Change::Assign { id: 3, role: Role::Spare };
+        assert!(play(assign, three(), 1).unwrap().is_empty());
+        assert!(play(Change::Remove { id: 9 }, three(), 1).unwrap().is_empty());
+        assert!(play(Change::Transfer { to: Some(1) }, three(), 1).unwrap().is_empty());
+        assert_eq!(play(Change::Transfer { to: None }, three(), 1).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_leader_steps_down_before_it_is_removed() {
+        let asked = play(Change::Remove { id: 1 }, three(), 1).unwrap();
+        assert_eq!(asked, ["Transfer { id: 0 }", "Remove { id: 1 }"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let taken = Change::Add { id: 3, address: "other:1".to_owned(), role: Role::Spare };
+        for (change, why) in [
+            (taken, "id 3 belongs to h3:1"),
+            (Change::Add { id: 9, address: "h2:1".to_owned(), role: Role::Spare }, "belongs to id 2"),
+            (Change::Assign { id: 9, role: Role::Voter }, "no member has the id 9"),
+            (Change::Transfer { to: Some(3) }, "h3:1 is a spare and cannot lead"),
+        ] {
+            let error = play(change, three(), 1).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        let one = vec![member(1, Role::Voter)];
+        assert!(play(Change::Remove { id: 1 }, one, 1).is_err());
+    }
+
+    #[test]
+    fn doubt_is_settled_by_reading() {
+        let now = Instant::now();
+        let mut operation = Operation::new(Change::Remove { id: 3 }, 1);
+        operation.seen(three(), "h1:1");
+        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Ask(_)));
+        assert!(operation.answered(failed(Code::LEADERSHIP_LOST, "leadership lost")).unwrap());
+        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Pause(_)));
+        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Lead));
+        operation.seen(three()[..2].to_vec(), "h2:1");
+        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Done));
+        let late = operation.next(now + TIMEOUT, now + TIMEOUT).unwrap_err();
+        assert_eq!((late.kind(), late.outcome()), (ErrorKind::Timeout, Outcome::Unknown));
+        assert!(late.to_string().contains("leadership lost"), "{late}");
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let mut operation = Operation::new(Change::Assign { id: 3, role: Role::Voter }, 1);
+        let busy = failed(Code::BUSY, "a configuration change is already in progress");
+        assert!(!operation.answered(busy).unwrap(), "the same leader is asked again");
+        assert!(operation.answered(failed(Code::NOT_LEADER, "not leader")).unwrap());
+        assert!(operation.answered(failed(Code::ERROR, "server role is not valid")).is_ok());
+        let gone = failed(Code::ERROR, "no connection to remote server available");
+        assert!(operation.answered(gone).is_err());
+    }
+}
