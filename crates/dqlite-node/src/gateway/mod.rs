@@ -18,13 +18,12 @@ mod relay;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::config::NodeConfig;
@@ -47,8 +46,9 @@ pub(crate) enum Backend {
 #[derive(Debug)]
 pub(crate) struct Gateway {
     phase: watch::Sender<Phase>,
-    accepting: tokio::task::JoinHandle<()>,
-    open: Arc<AtomicU64>,
+    accepting: JoinHandle<()>,
+    permits: Arc<Semaphore>,
+    most: u32,
 }
 
 impl Gateway {
@@ -59,22 +59,22 @@ impl Gateway {
         backend: watch::Receiver<Backend>,
     ) -> Self {
         let (phase, phases) = watch::channel(Phase::Serving);
-        let open = Arc::new(AtomicU64::new(0));
+        let most = config.max_connections;
+        let permits = Arc::new(Semaphore::new(most as usize));
         let desk = Desk {
             backend,
             phase: phases,
-            permits: Arc::new(Semaphore::new(config.max_connections as usize)),
+            permits: Arc::clone(&permits),
             handshake: Duration::from_secs_f64(config.handshake_timeout),
             tcp: TcpOptions::new(config),
-            open: Arc::clone(&open),
         };
         let accepting = tokio::spawn(desk.accept(listeners));
-        Self { phase, accepting, open }
+        Self { phase, accepting, permits, most }
     }
 
-    /// Connections open now, those between engines included.
+    /// Connections of clients open now; streams between engines do not count.
     pub(crate) fn connections(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
+        u64::from(self.most).saturating_sub(self.permits.available_permits() as u64)
     }
 
     /// Closes the listeners, then each connection as soon as it is owed nothing; those that are
@@ -84,8 +84,8 @@ impl Gateway {
     pub(crate) async fn drain(&mut self, limit: Duration) -> u64 {
         let before = self.connections();
         self.phase.send_replace(Phase::Draining);
-        // Late connections only lose their clients a little later; no verdict depends on it.
-        let _ = timeout(limit, &mut self.accepting).await;
+        // At the limit the others are cut off; no verdict depends on it.
+        let _ = timeout(limit, self.permits.acquire_many(self.most)).await;
         let after = self.connections();
         self.phase.send_replace(Phase::Cutting);
         before.saturating_sub(after)
@@ -108,7 +108,6 @@ struct Desk {
     permits: Arc<Semaphore>,
     handshake: Duration,
     tcp: TcpOptions,
-    open: Arc<AtomicU64>,
 }
 
 impl Desk {
@@ -152,12 +151,9 @@ impl Desk {
         };
         let desk = self.clone();
         connections.spawn(async move {
-            desk.open.fetch_add(1, Ordering::Relaxed);
-            let open = Arc::clone(&desk.open);
             if let Err(reason) = desk.converse(stream, permit).await {
                 tracing::debug!("connection ended: {reason}");
             }
-            open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 
