@@ -10,8 +10,8 @@ from dqlite import exceptions as canonical
 from dqlite._face import reclassify
 from dqliteclient import exceptions
 
-_NO_ANSWER: Final = {"connect", "timeout", "lost"}
-"""The kinds of attempts at a node that gave no answer about the leader."""
+_ANSWERED: Final = {"no-leader", "not-voter", "redirected", "rejected"}
+"""The kinds of attempts at nodes that were reached and do not lead."""
 
 
 @contextlib.contextmanager
@@ -57,10 +57,10 @@ def is_no_transaction_error(exc: BaseException) -> bool:
 def _connect_text(error: canonical.Error, address: str, seconds: float) -> str:
     attempts = error.attempts if isinstance(error, canonical.NoLeaderError) else []
     for _, kind, text, _ in attempts:
-        if kind.lower() not in _NO_ANSWER:
+        if kind in _ANSWERED:
             return f"Node {address} is no longer leader: {text}"
     for _, kind, text, _ in attempts:
-        if kind.lower() == "timeout":
+        if kind == "timeout":
             return f"Connection to {address} timed out (dial_timeout={seconds}s): {text}"
         return f"Failed to connect to {address}: {text}"
     if isinstance(error, canonical.NotLeaderError):

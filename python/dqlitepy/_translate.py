@@ -41,8 +41,8 @@ _CLIENT_BASES: Final[_Bases] = [
     (canonical.Error, exceptions.ClientError),
 ]
 
-UNREACHABLE: Final = "connect"
-"""The kind of an attempt that met nobody."""
+_UNREACHABLE: Final = {"refused", "timeout", "unreachable", "unresolved", "closed"}
+"""The kinds of attempts that met nobody."""
 
 
 @contextlib.contextmanager
@@ -86,5 +86,5 @@ def _translated(error: canonical.Error, bases: _Bases, context: str) -> exceptio
 
 
 def _quorum_is_lost(error: canonical.NoLeaderError) -> bool:
-    unreachable = sum(kind == UNREACHABLE for _, kind, _, _ in error.attempts)
+    unreachable = sum(kind in _UNREACHABLE for _, kind, _, _ in error.attempts)
     return unreachable * 2 > len(error.attempts) > 1

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,39 +13,6 @@ import pytest
 import dqlitepy
 
 PAGES = Path(__file__).parent / "pages"
-
-
-def free_addresses(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
-    for s in sockets:
-        s.close()
-    return addresses
-
-
-@pytest.fixture(scope="session")
-def addresses() -> Callable[[int], list[str]]:
-    """So many addresses that nobody listens on."""
-    return free_addresses
-
-
-@pytest.fixture(scope="session")
-def until() -> Callable[[Callable[[], Any]], Any]:
-    """Ask again until the answer is true; errors count as not yet."""
-
-    def wait(holds: Callable[[], Any], seconds: float = 20) -> Any:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                if answer := holds():
-                    return answer
-            except dqlitepy.DatabaseError:
-                if time.monotonic() > deadline:
-                    raise
-            assert time.monotonic() < deadline, "it never became true"
-            time.sleep(0.02)
-
-    return wait
 
 
 @pytest.fixture
@@ -96,9 +61,9 @@ def printed() -> Callable[[str], str]:
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[dqlitepy.Node]:
+def node(tmp_path: Path, addresses) -> Iterator[dqlitepy.Node]:
     """A started node that is a database of its own."""
-    with dqlitepy.Node(free_addresses(1)[0], tmp_path / "node", node_id=1) as started:
+    with dqlitepy.Node(addresses(1)[0], tmp_path / "node", node_id=1) as started:
         started.open_db()
         yield started
 
@@ -106,11 +71,11 @@ def node(tmp_path: Path) -> Iterator[dqlitepy.Node]:
 class Trio:
     """Three nodes that are one cluster, and a client of it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.addresses = free_addresses(3)
+    def __init__(self, directory: Path, addresses: list[str]) -> None:
+        self.addresses = addresses
         self.nodes = [
             dqlitepy.Node(address, directory / str(i), cluster=self.addresses)
-            for i, address in enumerate(self.addresses)
+            for i, address in enumerate(addresses)
         ]
 
     def leader(self) -> dqlitepy.Node:
@@ -128,8 +93,10 @@ class Trio:
 
 
 @contextlib.contextmanager
-def running_trio(directory: Path, until: Callable[..., Any]) -> Iterator[Trio]:
-    trio = Trio(directory)
+def running_trio(
+    directory: Path, addresses: list[str], until: Callable[..., Any]
+) -> Iterator[Trio]:
+    trio = Trio(directory, addresses)
     try:
         for node in trio.nodes:
             node.start()
@@ -141,14 +108,14 @@ def running_trio(directory: Path, until: Callable[..., Any]) -> Iterator[Trio]:
 
 
 @pytest.fixture(scope="module")
-def trio(tmp_path_factory: pytest.TempPathFactory, until) -> Iterator[Trio]:
+def trio(tmp_path_factory: pytest.TempPathFactory, addresses, until) -> Iterator[Trio]:
     """A cluster shared by the tests of a file: they leave all three nodes running."""
-    with running_trio(tmp_path_factory.mktemp("trio"), until) as running:
+    with running_trio(tmp_path_factory.mktemp("trio"), addresses(3), until) as running:
         yield running
 
 
 @pytest.fixture
-def own_trio(tmp_path: Path, until) -> Iterator[Trio]:
+def own_trio(tmp_path: Path, addresses, until) -> Iterator[Trio]:
     """A cluster that a test may hurt."""
-    with running_trio(tmp_path, until) as running:
+    with running_trio(tmp_path, addresses(3), until) as running:
         yield running
