@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::control::{App, Options};
-use crate::error::NodeError;
 use crate::node::Node;
+use crate::node_error::NodeError;
 use crate::settings::Settings;
 
 /// Describes a node; made by [`Node::builder`].

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
-use crate::control::{Member, Role, State};
+use dqlite_client::{NodeInfo, Role};
+
+use crate::control::State;
 use crate::node::Node;
 use crate::view::{EngineInfo, Event, Leader, View};
 
@@ -58,7 +60,7 @@ impl Node {
     }
 
     /// The members of the cluster, as this node last saw them.
-    pub fn members(&self) -> Vec<Member> {
+    pub fn members(&self) -> Vec<NodeInfo> {
         self.view(Vec::new(), |view| view.members.clone())
     }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::builder::NodeBuilder;
 use crate::control::{Answer, HandedOver, Stage, State, ToNode, Tried};
-use crate::error::NodeError;
+use crate::node_error::NodeError;
 use crate::settings::Settings;
 use crate::supervisor;
 use crate::view::{End, Failure, Shared, StopOrder, Stopped, View, Waited};
@@ -346,6 +346,16 @@ impl Node {
         // Another thread may have started the node again.
         if !self.shared.view().running {
             join(thread.take());
+        }
+    }
+
+    pub(crate) fn check_running(&self) -> Result<(), NodeError> {
+        self.check_owner()?;
+        let view = self.shared.view();
+        if view.running {
+            Ok(())
+        } else {
+            Err(self.end_of(&view))
         }
     }
 

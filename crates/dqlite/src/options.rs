@@ -3,12 +3,13 @@
 //! What is the supervisor's own ([`For::Supervisor`]) stays in this process; the rest is sent to
 //! the node, which validates it again. Absent and `null` mean the default.
 
+mod address;
+
 use dqlite_client::Address;
 use serde_json::Value;
 
-use crate::address;
 use crate::control::Options;
-use crate::error::Complaint;
+use crate::node_error::Complaint;
 
 /// What values an option takes.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::control::{App, Options};
-use crate::error::{Complaint, NodeError, no_executable};
 use crate::launch::{self, Launch};
+use crate::node_error::{Complaint, NodeError, no_executable};
 use crate::options::{self, For, complaints, crash_limit, known, wide};
 use crate::restart::Policy;
 use crate::supervisor::Plan;
@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) ready_grace: Duration,
     pub(crate) stop_timeout: Duration,
     pub(crate) handover_on_stop: bool,
+    /// The addresses of all nodes.
+    pub(crate) cluster: Vec<String>,
     node_id: Option<u64>,
     /// No other node is named.
     alone: bool,
@@ -86,6 +88,7 @@ impl Settings {
             _ => Some(path("unix_socket").unwrap_or_else(|| data_dir.join("node.sock"))),
         };
         let env = options.get("env").and_then(Value::as_object);
+        let cluster = options.get("cluster").and_then(Value::as_array).into_iter();
         let sent = options
             .iter()
             .filter(|(name, _)| known(name).is_some_and(|known| known.acts == For::Node))
@@ -95,6 +98,11 @@ impl Settings {
             ready_grace: seconds("ready_grace", 1.0),
             stop_timeout: seconds("stop_timeout", 10.0),
             handover_on_stop: options.get("handover_on_stop") != Some(&Value::Bool(false)),
+            cluster: cluster
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
             node_id: options.get("node_id").and_then(wide),
             alone: options::others(options, &address) == 0,
             socket,

@@ -8,7 +8,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::control::{Answer, FromNode, Member, Missing, Role, Stage, State, ToNode, Tried};
+use dqlite_client::{NodeInfo, Role};
+
+use crate::control::{Answer, FromNode, Missing, Stage, State, ToNode, Tried};
 
 /// Events that wait for a subscriber who does not take them; further ones are lost to it.
 const EVENTS_MAX: usize = 1024;
@@ -106,7 +108,7 @@ pub(crate) struct View {
     pub(crate) bind: Option<String>,
     pub(crate) unix: Option<String>,
     pub(crate) leader: Option<Leader>,
-    pub(crate) members: Vec<Member>,
+    pub(crate) members: Vec<NodeInfo>,
     pub(crate) role: Option<Role>,
     pub(crate) engine: Option<EngineInfo>,
     /// When the process last showed that it lives.
@@ -335,8 +337,10 @@ impl View {
             FromNode::Leader { id, address, .. } => {
                 self.leader = (id != 0).then_some(Leader { id, address });
             }
-            FromNode::Members { list, .. } => self.members = list,
-            FromNode::Role { role, .. } => self.role = Some(role),
+            FromNode::Members { list, .. } => {
+                self.members = list.into_iter().map(NodeInfo::from).collect();
+            }
+            FromNode::Role { role, .. } => self.role = Some(role.into()),
             FromNode::Ready { .. } => self.ready = true,
             FromNode::Reply { n, answer } => {
                 if let Some(waiting) = self.answers.get_mut(&n) {

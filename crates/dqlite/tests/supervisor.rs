@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use dqlite::control::{FromNode, Role, Stage, State};
-use dqlite::{Event, Node, NodeBuilder, NodeError};
+use dqlite::control::{FromNode, Stage, State};
+use dqlite::{Event, Node, NodeBuilder, NodeError, Role};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};

@@ -105,13 +105,22 @@ pub enum Role {
     Spare,
 }
 
-impl Role {
-    /// The name as the channel spells it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Voter => "voter",
-            Self::StandBy => "standby",
-            Self::Spare => "spare",
+impl From<Role> for dqlite_client::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Voter => Self::Voter,
+            Role::StandBy => Self::StandBy,
+            Role::Spare => Self::Spare,
+        }
+    }
+}
+
+impl From<Member> for dqlite_client::NodeInfo {
+    fn from(member: Member) -> Self {
+        Self {
+            id: member.id,
+            address: member.address,
+            role: member.role.into(),
         }
     }
 }

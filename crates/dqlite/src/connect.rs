@@ -1,0 +1,34 @@
+//! Client connections that begin at the node.
+
+use dqlite_client::{Address, Config, blocking};
+
+use crate::node::Node;
+use crate::node_error::NodeError;
+
+impl Node {
+    /// How a client reaches the cluster through this node: its Unix socket first, then its
+    /// address, then the other members. Clones of it share what they learn of the leader.
+    pub fn client(&self, database: &str) -> Result<Config, NodeError> {
+        self.check_running()?;
+        let own = Address::advertised(self.address())?;
+        let socket = self.socket_path();
+        let socket = socket.map(|path| Address::unix(path, Some(own.clone())));
+        let mut hosts: Vec<Address> = socket.into_iter().chain([own]).collect();
+        let members = self.members().into_iter().map(|member| member.address);
+        for other in self.settings.cluster.iter().cloned().chain(members) {
+            // A member that joined under an address that is none cannot be dialled anyway.
+            let Ok(other) = Address::advertised(&other) else {
+                continue;
+            };
+            if !hosts.contains(&other) {
+                hosts.push(other);
+            }
+        }
+        Ok(Config::new(hosts).with_database(database))
+    }
+
+    /// A connection to the leader, wherever it is, that blocks the calling thread.
+    pub fn connect_blocking(&self, database: &str) -> Result<blocking::Connection, NodeError> {
+        Ok(blocking::Connection::open(&self.client(database)?)?)
+    }
+}
