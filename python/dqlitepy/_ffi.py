@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
-import socket
-import tempfile
+import subprocess
 
-import dqlite
-from dqlitepy._translate import node_errors
+from dqlite.node import EXECUTABLE
+from dqlitepy.exceptions import DqliteLibraryNotFound
+
+_TIMEOUT_S = 30
 
 _place: str | None = None
 
@@ -29,21 +31,24 @@ def engine() -> str | None:
 def get_version() -> tuple[int, str]:
     """Return the engine's version as number and text, such as ``(11807, "1.18.7")``.
 
-    The first call starts a node for a moment, since only its process loads the engine.
+    DqliteLibraryNotFound lists every place searched.
     """
-    text = _version(engine())
+    text = _version(engine(), os.environ.get("DQLITE_ENGINE"))
     major, minor, release = (int(part) for part in text.split("."))
     return major * 10000 + minor * 100 + release, text
 
 
 @functools.cache
-def _version(place: str | None) -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with (
-        node_errors("get_version", 0, address),
-        tempfile.TemporaryDirectory() as directory,
-        dqlite.Node(address, directory, engine=place) as node,
-    ):
-        found = node.engine
-        return "" if found is None else found.version
+def _version(place: str | None, _environment: str | None) -> str:
+    executable = os.environ.get("DQLITE_EXECUTABLE") or str(EXECUTABLE)
+    command = [executable, "engine", "info", "--json", *(["--engine", place] if place else [])]
+    asked = subprocess.run(  # noqa: S603 - the executable of this package
+        command, capture_output=True, check=False, text=True, timeout=_TIMEOUT_S
+    )
+    report = json.loads(asked.stdout)
+    if asked.returncode:
+        raise DqliteLibraryNotFound(
+            [(tried["place"], tried["reason"]) for tried in report["tried"]]
+        )
+    version: str = report["version"]
+    return version

@@ -9,6 +9,7 @@ import pytest
 
 import dqlite
 import dqlitepy
+from dqlitepy import _ffi
 
 NAMES = """Node Client NodeInfo get_version __version__ DqliteError DqliteLibraryNotFound NodeError
 NodeStartError NodeStopError NodeAlreadyRunningError NodeNotRunningError NodeShutdownError
@@ -120,3 +121,25 @@ def test_get_version_tells_the_engine() -> None:
     major, minor, release = map(int, text.split("."))
     assert number == major * 10000 + minor * 100 + release
     assert re.fullmatch(r"\d+\.\d+\.\d+", text)
+
+
+def test_a_missing_engine_lists_the_places(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("DQLITE_ENGINE", str(tmp_path / "nowhere"))
+    with pytest.raises(dqlitepy.DqliteLibraryNotFound) as info:
+        dqlitepy.get_version()
+    assert str(tmp_path / "nowhere") in info.value.attempts[0][0]
+
+
+def test_the_engine_may_be_configured(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("DQLITE_ENGINE", raising=False)
+    monkeypatch.setenv("DQLITE_LIBRARY", "older")
+    assert _ffi.engine() == "older"
+    monkeypatch.setenv("DQLITEPY_LIBRARY", "old")
+    assert _ffi.engine() == "old"
+    _ffi.configure("configured")
+    try:
+        assert _ffi.engine() == "configured"
+    finally:
+        _ffi.configure(None)
+    monkeypatch.setenv("DQLITE_ENGINE", "ours")
+    assert _ffi.engine() is None
