@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dqlite import _native, exceptions
 
@@ -39,8 +38,7 @@ Target: TypeAlias = str | os.PathLike[str] | Sequence[str] | HasHosts
 store (a YAML file as go-dqlite writes it, or a directory with one)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """Checked options of one connection or pool."""
 
     config: _native.Config

@@ -144,9 +144,9 @@ class Client:
         """Give a member another role."""
         self._open().assign(node_id, Role(role))
 
-    def remove(self, node_id: int, *, force: bool = False) -> None:
+    def remove(self, node_id: int) -> None:
         """Remove a member; an id that is none is no error. A leader hands over first."""
-        self._open().remove(node_id, force)
+        self._open().remove(node_id)
 
     def transfer(self, node_id: int = 0) -> None:
         """Make another voter the leader; 0 lets the leader choose."""
@@ -160,9 +160,9 @@ class Client:
         """Set the weight of a node, the leader by default; it is kept in that node's memory."""
         self._open().set_weight(weight, address)
 
-    def dump(self, database: str, *, address: str | None = None) -> dict[str, bytes]:
-        """Return the files of a database, by name, from the leader or from the node named."""
-        return self._open().dump(database, address)
+    def dump(self, database: str) -> dict[str, bytes]:
+        """Return the files of a database, by name; the leader stands still while it copies."""
+        return self._open().dump(database)
 
     def connect(self, database: str | None = None, **options_: Any) -> Connection:
         """Open a connection to a database of this cluster; options as for `dqlite.connect`."""

@@ -43,7 +43,7 @@ class AdminConnection:
 
     async def remove(self, node_id: int) -> None:
         """Remove a member."""
-        await self._call(lambda: self._admin.remove(node_id, False))
+        await self._call(lambda: self._admin.remove(node_id))
 
     async def transfer(self, target_node_id: int) -> None:
         """Let another voter lead."""
@@ -59,7 +59,7 @@ class AdminConnection:
 
     async def dump(self, database: str) -> dict[str, bytes]:
         """Return the files of a database by name."""
-        return await self._call(lambda: self._admin.dump(database, None))
+        return await self._call(lambda: self._admin.dump(database))
 
     async def _call(self, request: Callable[[], T]) -> T:
         """Membership is no data path: a thread waits, the loop goes on."""

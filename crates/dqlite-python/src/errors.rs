@@ -166,6 +166,8 @@ pub(crate) fn lost(
     let unknown = outcome == Outcome::Unknown;
     let (name, what) = match why {
         Loss::Deadline(seconds) => {
+            let seconds = format!("{seconds:.3}");
+            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
             ("StatementTimeoutError", format!("no answer from {address} within {seconds} s"))
         }
         Loss::Protocol(text) | Loss::Endless(text) => ("ProtocolError", format!("answer of {address}: {text}")),
@@ -176,6 +178,8 @@ pub(crate) fn lost(
             format!("connection to {address} was closed before the answer came")
         }),
     };
+    let is_broken = matches!(why, Loss::Protocol(_) | Loss::Endless(_));
+    let retry = if is_broken { Retry::No } else { retry };
     let name = if unknown && is_commit { "AmbiguousCommitError" } else { name };
     let doubt = if unknown { "; the statement may have run" } else { "" };
     let raise = Raise::new(py, name, format!("{what}{doubt}"))
@@ -227,6 +231,20 @@ pub(crate) fn client(py: Python<'_>, error: &dqlite_client::Error) -> PyErr {
         (ErrorKind::Rejected, _) => "OperationalError",
         _ => "ProgrammingError",
     };
+    client_as(py, name, error)
+}
+
+/// Whether the server knows no such database.
+pub(crate) fn is_not_found(error: &dqlite_client::Error) -> bool {
+    error.failure_kind() == Some(FailureKind::NotFound)
+}
+
+/// An error of the Rust client as the class of that name.
+pub(crate) fn client_as(
+    py: Python<'_>,
+    name: &'static str,
+    error: &dqlite_client::Error,
+) -> PyErr {
     let mut raise =
         Raise::new(py, name, error.to_string()).outcome(error.outcome(), error.retry());
     if let Some(address) = error.address() {

@@ -14,6 +14,7 @@
 mod affinity;
 mod blocking;
 mod call;
+mod cluster;
 mod config;
 mod connection;
 mod decode;
@@ -33,6 +34,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<cluster::Admin>()?;
     module.add_class::<config::Config>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<dial::Dial>()?;

@@ -1,7 +1,7 @@
 //! A supervised node: the Python face of `dqlite::Node`.
 
-use dqlite::control::{Role, Tried};
-use dqlite::{NodeError, Stopped};
+use dqlite::control::Tried;
+use dqlite::{NodeError, Role, Stopped};
 use dqlite_proto::{Outcome, Retry};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;

@@ -1,0 +1,151 @@
+"""Real nodes on ports of the system's choice; databases with names of their own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import dqlite
+
+_names = itertools.count(1)
+
+
+def free_addresses(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+    for s in sockets:
+        s.close()
+    return addresses
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 20) -> Any:
+    """Ask again until the answer is true; our errors count as not yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := holds():
+                return answer
+        except dqlite.Error:
+            if time.monotonic() > deadline:
+                raise
+        assert time.monotonic() < deadline, "it never became true"
+        time.sleep(0.02)
+
+
+def children_of(pid: int) -> set[int]:
+    """Living child processes, zombies excluded."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(stat[1]) == pid and stat[0] != "Z":
+            found.add(int(entry.name))
+    return found
+
+
+class Trio:
+    """Three nodes that are one cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        self.addresses = free_addresses(3)
+        self.nodes = [
+            dqlite.Node(address, directory / f"n{i}", cluster=self.addresses)
+            for i, address in enumerate(self.addresses)
+        ]
+
+    def start(self) -> None:
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready(30)
+        with dqlite.Client(self.addresses) as client:
+            voters = [dqlite.Role.VOTER] * 3
+            wait_until(lambda: [member.role for member in client.cluster()] == voters, 30)
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+    def leader(self) -> dqlite.Node:
+        with dqlite.Client(self.addresses) as client:
+            address = client.leader()
+        return next(node for node in self.nodes if node.address == address)
+
+    def kill_leader(self) -> dqlite.Node:
+        """SIGKILL for the process that leads; its supervisor starts another."""
+        leader = self.leader()
+        assert leader.pid is not None
+        os.kill(leader.pid, signal.SIGKILL)
+        return leader
+
+
+@pytest.fixture(scope="session")
+def addresses() -> Callable[[int], list[str]]:
+    """So many addresses that nobody listens on."""
+    return free_addresses
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., Any]:
+    """Wait for a condition."""
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dqlite.Node]:
+    """One node that all tests share; each uses a database of its own."""
+    node = dqlite.Node(free_addresses(1)[0], tmp_path_factory.mktemp("server"))
+    node.start()
+    node.wait_ready(30)
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def database() -> str:
+    """The name of a database that nobody else uses."""
+    return f"test{next(_names)}"
+
+
+@pytest.fixture
+def url(server: dqlite.Node, database: str) -> str:
+    """A fresh database on the shared node."""
+    return f"dqlite://{server.address}/{database}"
+
+
+@pytest.fixture
+def conn(url: str) -> Iterator[dqlite.Connection]:
+    """A sync connection to a fresh database."""
+    with dqlite.connect(url) as connection:
+        yield connection
+
+
+@pytest.fixture
+def own_trio(tmp_path: Path) -> Iterator[Trio]:
+    """Three nodes that a test may kill."""
+    trio = Trio(tmp_path)
+    try:
+        trio.start()
+        yield trio
+    finally:
+        trio.stop()
+
+
+@pytest.fixture
+def no_children_left() -> Iterator[None]:
+    """The test leaves as many child processes as it found."""
+    before = children_of(os.getpid())
+    yield
+    wait_until(lambda: children_of(os.getpid()) <= before, 5)
