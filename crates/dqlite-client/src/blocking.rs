@@ -17,14 +17,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backoff::Backoff;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fd::{self, Link, never};
 use crate::params::Params;
 use crate::row::Row;
 use crate::statement::{Answer, Done, Plan, only_row};
-use crate::transaction::{Behavior, State, commits_again, is_rolled_back};
+use crate::transaction::{Behavior, State, commit_pauses, commits_again, is_rolled_back};
 
 pub use crate::cluster::blocking::{Admin, probe};
 
@@ -54,7 +53,9 @@ impl Connection {
     /// Runs one statement and reports what it changed; rows, if it yields any, are dropped.
     ///
     /// A wrong number of parameters, or several statements, are errors of kind Usage; nothing is
-    /// sent. See [`Error::outcome`] for whether a failed statement may have happened.
+    /// sent.
+    ///
+    /// [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have happened.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> Result<Done> {
         Ok(self.run(sql, params)?.done)
     }
@@ -83,9 +84,9 @@ impl Connection {
     pub fn transaction_with(&mut self, behavior: Behavior) -> Result<Transaction<'_>> {
         let deadline = self.deadline();
         self.roll_back_abandoned(deadline)?;
-        self.send(behavior.sql(), (), deadline)?;
-        self.state = State::Open;
-        Ok(Transaction { connection: self })
+        let begun = self.send(behavior.sql(), (), deadline);
+        self.state = State::after_begin(begun.as_ref().err());
+        begun.map(|_| Transaction { connection: self })
     }
 
     /// Whether the session has ended: nothing can be sent any more.
@@ -118,13 +119,14 @@ impl Connection {
     fn send(&mut self, sql: &str, params: impl Params, deadline: Instant) -> Result<Answer> {
         let address = self.link.address().to_string();
         let plan = Plan::new(sql, params, self.state, self.link.session().class())?;
-        if !self.link.is_usable() {
-            self.config.forget(self.link.address());
-            return Err(plan.not_sent(Error::ended(&address)));
-        }
         let rolls_back = plan.rolls_back();
-        let mut running = plan.start(self.link.session_mut(), &address)?;
-        fd::run(&mut self.link, &mut running, deadline, &mut never).inspect_err(|error| {
+        let result = if let Err(error) = fd::ready(&mut self.link, deadline, &mut never) {
+            Err(plan.not_sent(error))
+        } else {
+            let mut running = plan.start(self.link.session_mut(), &address)?;
+            fd::run(&mut self.link, &mut running, deadline, &mut never)
+        };
+        result.inspect_err(|error| {
             self.state = self.state.after(error, rolls_back);
             if self.link.session().is_lost() {
                 self.config.forget(self.link.address());
@@ -185,7 +187,8 @@ impl Transaction<'_> {
         self.connection.query_one(sql, params)
     }
 
-    /// Makes everything durable. With [`Error::is_commit_ambiguous`] it may have been, or not.
+    /// Makes everything durable. An error whose
+    /// [`is_commit_ambiguous`](crate::Error::is_commit_ambiguous) is true leaves that open.
     pub fn commit(self) -> Result<()> {
         let deadline = self.connection.deadline();
         let mut pauses = commit_pauses();
@@ -216,9 +219,4 @@ impl Drop for Transaction<'_> {
             self.connection.state = State::Abandoned;
         }
     }
-}
-
-/// Between two attempts of a COMMIT that met a lock.
-pub(crate) fn commit_pauses() -> Backoff {
-    Backoff::new(Duration::from_millis(5), Duration::from_millis(100), fastrand::u64(..))
 }

@@ -6,7 +6,7 @@
 mod change;
 
 pub mod blocking;
-#[cfg(any())]
+#[cfg(feature = "tokio")]
 pub mod tokio;
 
 use dqlite_proto::outcome::{self, Call, Effect};

@@ -97,19 +97,25 @@ impl Stop {
         session: &mut Session,
         address: &str,
     ) -> Error {
-        let loss = match self {
-            Self::Answered(error) => return error,
-            Self::Broken(error) => {
-                let progress = exchange.progress(session);
-                session.lose();
-                return error.judged(progress, exchange.call());
-            }
-            Self::Late(after) => Loss::Deadline(after),
-            Self::Interrupted => Loss::Interrupted,
-        };
+        if let Self::Answered(error) = self {
+            return error;
+        }
         let progress = exchange.progress(session);
         exchange.abandon(session);
-        Error::lost(address, loss).judged(progress, exchange.call())
+        self.plain(session, address).judged(progress, exchange.call())
+    }
+
+    /// The same where no request of the caller is under way.
+    pub(crate) fn plain(self, session: &mut Session, address: &str) -> Error {
+        match self {
+            Self::Answered(error) => error,
+            Self::Broken(error) => {
+                session.lose();
+                error
+            }
+            Self::Late(after) => Error::lost(address, Loss::Deadline(after)),
+            Self::Interrupted => Error::lost(address, Loss::Interrupted),
+        }
     }
 }
 

@@ -5,11 +5,15 @@ pub mod backoff;
 pub mod blocking;
 pub mod cluster;
 pub mod config;
+#[cfg(feature = "tokio")]
+mod connection;
 pub mod convert;
 pub mod error;
 mod exchange;
 pub mod fd;
 mod hello;
+#[cfg(feature = "tokio")]
+mod leader;
 mod memory;
 pub mod node_store;
 pub mod params;
@@ -18,11 +22,15 @@ pub mod search;
 mod statement;
 pub mod transaction;
 mod transport;
+#[cfg(feature = "tokio")]
+mod wire;
 
 pub use dqlite_proto as proto;
 pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use address::Address;
 pub use config::Config;
+#[cfg(feature = "tokio")]
+pub use connection::{Connection, Transaction, connect};
 pub use convert::{FromValue, ToParam};
 pub use error::{Attempt, AttemptKind, Error, ErrorKind, Result};
 pub use params::Params;

@@ -3,11 +3,12 @@
 //! It is known from what was sent, never guessed from SQL: a BEGIN that the caller writes is the
 //! caller's, and losses in it are reported as for single statements.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dqlite_proto::outcome::{self, After, Call, Effect};
-use dqlite_proto::FailureKind;
+use dqlite_proto::{FailureKind, Outcome};
 
+use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a transaction begins.
@@ -67,6 +68,16 @@ impl State {
         }
     }
 
+    /// After a BEGIN. One whose answer never came may have begun a transaction.
+    pub(crate) fn after_begin(error: Option<&Error>) -> Self {
+        match error {
+            None => Self::Open,
+            Some(error) if error.failure().is_some() => Self::None,
+            Some(error) if error.outcome() == Outcome::NotSent => Self::None,
+            Some(_) => Self::Abandoned,
+        }
+    }
+
     /// After an error of a statement; `rolls_back` if it was one with OR ROLLBACK.
     pub(crate) fn after(self, error: &Error, rolls_back: bool) -> Self {
         if self == Self::None {
@@ -90,6 +101,11 @@ impl State {
             self
         }
     }
+}
+
+/// Between two attempts of a COMMIT that met a lock.
+pub(crate) fn commit_pauses() -> Backoff {
+    Backoff::new(Duration::from_millis(5), Duration::from_millis(100), fastrand::u64(..))
 }
 
 /// Whether a ROLLBACK has left no transaction, whatever it said.

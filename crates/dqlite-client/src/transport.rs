@@ -11,7 +11,8 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::address::{Address, Place};
-use crate::error::{AttemptKind, reason};
+use crate::error::{AttemptKind, Error, reason};
+use crate::search::Answer;
 
 /// A dead peer is noticed within this time even when nothing is sent.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -70,7 +71,7 @@ pub(crate) fn begin(target: &SockAddr) -> io::Result<Socket> {
 }
 
 /// How connecting ended.
-pub(crate) fn finish(socket: &Socket) -> io::Result<()> {
+pub(crate) fn finish(socket: &SockRef<'_>) -> io::Result<()> {
     socket.take_error()?.map_or(Ok(()), Err)
 }
 
@@ -102,6 +103,17 @@ pub(crate) fn miss(error: &io::Error) -> (AttemptKind, String) {
         _ => AttemptKind::Unreachable,
     };
     (kind, reason(error))
+}
+
+/// An attempt that met another protocol.
+pub(crate) fn not_dqlite() -> Answer {
+    let text = "answered with something that is not dqlite".to_owned();
+    Answer::Failed(AttemptKind::NotDqlite, text)
+}
+
+/// An attempt whose connection ended before the answer was complete.
+pub(crate) fn closed(error: &Error) -> Answer {
+    Answer::Failed(AttemptKind::Closed, error.to_string())
 }
 
 /// A name that leads nowhere.
@@ -138,6 +150,6 @@ mod tests {
         let _listener = UnixListener::bind(short).unwrap();
         let address = Address::unix(deep.join("node.sock"), None);
         let target = targets(&address).unwrap().unwrap().remove(0).unwrap();
-        finish(&begin(&target).unwrap()).unwrap();
+        finish(&SockRef::from(&begin(&target).unwrap())).unwrap();
     }
 }

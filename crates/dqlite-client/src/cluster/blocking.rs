@@ -113,7 +113,8 @@ impl Admin {
         request: &Request<'_>,
         deadline: Instant,
     ) -> Result<(Response, String)> {
-        let mut link = match self.link.take_if(Link::is_usable) {
+        let usable = |link: &mut Link| fd::ready(link, deadline, &mut never).is_ok();
+        let mut link = match self.link.take_if(usable) {
             Some(link) => link,
             None => fd::search(&self.config, None, deadline, &mut never)?,
         };

@@ -137,14 +137,6 @@ impl Link {
         Error::lost(self.address.as_str(), Loss::Closed)
     }
 
-    /// Whether a request would reach anybody: the session lives, and nobody has closed the
-    /// connection or sent anything unasked while it was idle.
-    pub(crate) fn is_usable(&mut self) -> bool {
-        if self.session.is_idle() && !matches!(self.fill(), Ok(Filled::WouldBlock)) {
-            self.session.lose();
-        }
-        !self.session.is_lost()
-    }
 }
 
 impl AsRawFd for Link {
@@ -159,6 +151,21 @@ impl AsFd for Link {
     }
 }
 
+/// Makes sure that a request would reach somebody: reads what is left of abandoned replies, and
+/// notices when the server has closed the connection meanwhile. Nothing of the caller is sent.
+pub(crate) fn ready(link: &mut Link, deadline: Instant, interrupt: Interrupt<'_>) -> Result<()> {
+    if !link.session.is_idle() {
+        drive(link, &mut Drain, Instant::now(), deadline, interrupt)
+            .map_err(|stop| stop.plain(&mut link.session, link.address.as_str()))?;
+    } else if !matches!(link.fill(), Ok(Filled::WouldBlock)) {
+        link.session.lose();
+    }
+    if link.session.is_lost() {
+        return Err(Error::ended(link.address.as_str()));
+    }
+    Ok(())
+}
+
 /// Drives an exchange to its end, at most until `deadline`.
 pub(crate) fn run<X: Exchange>(
     link: &mut Link,
@@ -167,11 +174,6 @@ pub(crate) fn run<X: Exchange>(
     interrupt: Interrupt<'_>,
 ) -> Result<X::Output> {
     let started = Instant::now();
-    if !link.session.is_idle() {
-        // Until old replies are drained, nothing of this exchange is sent.
-        drive(link, &mut Drain, started, deadline, interrupt)
-            .map_err(|stop| stop.settle(&Drain, &mut link.session, link.address.as_str()))?;
-    }
     drive(link, exchange, started, deadline, interrupt)
         .map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()))
 }

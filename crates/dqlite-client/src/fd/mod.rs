@@ -18,6 +18,6 @@ mod wait;
 
 pub(crate) use dial::{connect, search};
 pub use dial::dial;
-pub(crate) use link::run;
+pub(crate) use link::{ready, run};
 pub use link::{Filled, Link};
 pub use wait::{Interrupt, Ready, never, wait};

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use dqlite_proto::{Event, Session};
 use nix::poll::PollFlags;
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 
 use super::wait::{Ready, interest};
 use super::{Filled, Link};
@@ -105,7 +105,7 @@ impl Attempt {
             },
             State::Connecting(socket, targets, until) => {
                 if ready.writable {
-                    match transport::finish(&socket) {
+                    match transport::finish(&SockRef::from(&socket)) {
                         Ok(()) => self.greet(socket)?,
                         Err(error) => self.connect(targets, Some(error))?,
                     }
@@ -182,8 +182,7 @@ impl Attempt {
 
     fn talk(&mut self, mut link: Box<Link>, mut hello: Hello, readable: bool) -> Ended<()> {
         if readable && link.fill().map_err(broken)? == Filled::Eof {
-            let text = "closed the connection without an answer".to_owned();
-            return Err(End::Answer(Answer::Failed(AttemptKind::Closed, text)));
+            return Err(broken(link.closed()));
         }
         while let Some(event) = link.event().map_err(broken)? {
             if let Some(greeting) = greeting(&mut link, &mut hello, event)? {
@@ -218,13 +217,9 @@ fn miss(error: impl Into<io::Error>) -> End {
 
 /// The connection ended before the answer was complete.
 fn broken(error: Error) -> End {
-    let answer = match error.kind() {
-        ErrorKind::Protocol => {
-            let text = "answered with something that is not dqlite".to_owned();
-            Answer::Failed(AttemptKind::NotDqlite, text)
-        }
-        ErrorKind::Lost => Answer::Failed(AttemptKind::Closed, error.to_string()),
+    End::Answer(match error.kind() {
+        ErrorKind::Protocol => transport::not_dqlite(),
+        ErrorKind::Lost => transport::closed(&error),
         _ => return End::Fatal(error),
-    };
-    End::Answer(answer)
+    })
 }

@@ -1,0 +1,153 @@
+//! Administration under tokio.
+
+use std::time::{Duration, Instant};
+
+use dqlite_proto::{File, Metadata, NodeInfo, Request, Response, Role};
+
+use super::{Ask, Change, Next, NodeRef, Operation, Standing};
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::Result;
+use crate::leader;
+use crate::wire::Wire;
+
+/// Time for requests that read.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Administers the cluster of a configuration. Each call has its own deadline and may be repeated
+/// after any error.
+#[derive(Debug)]
+pub struct Admin {
+    config: Config,
+    wire: Option<Wire>,
+}
+
+impl Admin {
+    /// Nothing is sent before the first call.
+    pub fn new(config: &Config) -> Self {
+        Self { config: config.clone(), wire: None }
+    }
+
+    /// Who leads.
+    pub async fn leader(&mut self) -> Result<NodeRef> {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        loop {
+            let (response, from) = self.ask_leader(&Request::Leader, deadline).await?;
+            if let Some(leader) = super::leader(response, &from)? {
+                return Ok(leader);
+            }
+            self.wire = None;
+        }
+    }
+
+    /// The members, as the leader knows them.
+    pub async fn cluster(&mut self) -> Result<Vec<NodeInfo>> {
+        let deadline = Instant::now() + self.config.connect_timeout;
+        let (response, from) = self.ask_leader(&Request::cluster(), deadline).await?;
+        super::members(response, &from)
+    }
+
+    /// Adds a node in a role. Done at once if it is there already.
+    pub async fn add(&mut self, id: u64, address: &str, role: Role) -> Result<()> {
+        Address::advertised(address)?;
+        let address = address.to_owned();
+        self.change(Change::Add { id, address, role }).await
+    }
+
+    /// Gives a member another role; a new voter may need a minute to catch up.
+    pub async fn assign(&mut self, id: u64, role: Role) -> Result<()> {
+        self.change(Change::Assign { id, role }).await
+    }
+
+    /// Removes a member. A leader hands leadership over first; the last voter cannot be removed.
+    pub async fn remove(&mut self, id: u64) -> Result<()> {
+        self.change(Change::Remove { id }).await
+    }
+
+    /// Hands leadership to a voter, or to whom the leader picks.
+    pub async fn transfer(&mut self, to: Option<u64>) -> Result<()> {
+        self.change(Change::Transfer { to }).await
+    }
+
+    /// What a node tells of itself.
+    pub async fn describe(&self, address: &str) -> Result<Metadata> {
+        super::metadata(&self.ask_node(address, &Request::describe()).await?, address)
+    }
+
+    /// Sets the weight of a node until it restarts.
+    pub async fn weight(&self, address: &str, weight: u64) -> Result<()> {
+        super::empty(&self.ask_node(address, &Request::Weight { weight }).await?, address)
+    }
+
+    /// The files of a database, from the leader. The leader stands still while it copies them.
+    pub async fn dump(&mut self, database: &str) -> Result<Vec<File>> {
+        let deadline = Instant::now() + self.config.timeout;
+        let (response, from) = self.ask_leader(&Request::Dump { name: database }, deadline).await?;
+        super::files(response, &from)
+    }
+
+    async fn change(&mut self, change: Change) -> Result<()> {
+        let deadline = Instant::now() + change.timeout();
+        let mut operation = Operation::new(change, fastrand::u64(..));
+        loop {
+            match operation.next(Instant::now(), deadline)? {
+                Next::Done => return Ok(()),
+                Next::Pause(time) => tokio::time::sleep(time).await,
+                Next::Lead => {
+                    let (response, from) = self.ask_leader(&Request::cluster(), deadline).await?;
+                    operation.seen(super::members(response, &from)?, &from);
+                }
+                Next::Ask(request) => {
+                    let answer = self.ask_leader(&request, deadline).await;
+                    let answer = answer.and_then(|(answer, from)| super::empty(&answer, &from));
+                    if operation.answered(answer)? {
+                        self.wire = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the leader; also returns under which address it leads.
+    async fn ask_leader(
+        &mut self,
+        request: &Request<'_>,
+        deadline: Instant,
+    ) -> Result<(Response, String)> {
+        let mut wire = match self.wire.take() {
+            Some(mut wire) => match wire.ready(deadline).await {
+                Ok(()) => wire,
+                Err(_) => leader::search(&self.config, None, deadline).await?,
+            },
+            None => leader::search(&self.config, None, deadline).await?,
+        };
+        let response = ask(&mut wire, request, deadline).await?;
+        let address = wire.address().leads_as().to_owned();
+        self.wire = Some(wire);
+        Ok((response, address))
+    }
+
+    async fn ask_node(&self, address: &str, request: &Request<'_>) -> Result<Response> {
+        let deadline = Instant::now() + TIMEOUT;
+        let address = Address::parse(address)?;
+        let mut wire = leader::connect(&self.config, &address, deadline).await?;
+        ask(&mut wire, request, deadline).await
+    }
+}
+
+/// Asks one node, leader or not, who leads and who is in its cluster.
+pub async fn probe(config: &Config, address: &Address, deadline: Instant) -> Result<Standing> {
+    let mut wire = leader::connect(config, address, deadline).await?;
+    let leader = ask(&mut wire, &Request::Leader, deadline).await?;
+    let members = ask(&mut wire, &Request::cluster(), deadline).await?;
+    Ok(Standing {
+        leader: super::leader(leader, address.as_str())?,
+        members: super::members(members, address.as_str())?,
+    })
+}
+
+async fn ask(wire: &mut Wire, request: &Request<'_>, deadline: Instant) -> Result<Response> {
+    let address = wire.address().to_string();
+    let mut ask = Ask::start(wire.session_mut(), request, &address)?;
+    wire.run(&mut ask, deadline).await
+}

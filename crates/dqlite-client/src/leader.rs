@@ -1,0 +1,176 @@
+//! Looking for the leader under tokio: the probes of a search run side by side.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use dqlite_proto::Session;
+use socket2::{Domain, SockAddr, SockRef};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::address::{Address, Place};
+use crate::config::Config;
+use crate::error::{AttemptKind, Error, ErrorKind, Result};
+use crate::hello::{Greeting, Hello, Purpose};
+use crate::search::{Answer, ProbeId, Step};
+use crate::transport::{self, Targets};
+use crate::wire::{Stream, Wire};
+
+/// How an attempt ended.
+enum End {
+    Ready(Box<Wire>),
+    Answer(Answer),
+    Fatal(Error),
+}
+
+/// Finds the leader; opens a database if one is named. Probes are tasks, which end with it.
+pub(crate) async fn search(
+    config: &Config,
+    database: Option<&str>,
+    deadline: Instant,
+) -> Result<Wire> {
+    let mut search = config.search(deadline);
+    let mut attempts: JoinSet<(ProbeId, End)> = JoinSet::new();
+    loop {
+        let now = Instant::now();
+        let until = match search.next(now) {
+            Step::GiveUp => return Err(search.error(now)),
+            Step::Wait(until) => until.unwrap_or(deadline),
+            Step::Probe(probe) => {
+                let mut purpose = config.purpose(database, now);
+                purpose.ask_members = probe.ask_members;
+                let config = config.clone();
+                attempts.spawn(async move {
+                    (probe.id, attempt(&config, probe.address, purpose, probe.until).await)
+                });
+                continue;
+            }
+        };
+        let ended = if attempts.is_empty() {
+            tokio::time::sleep_until(until.into()).await;
+            continue;
+        } else {
+            timeout_at(until.into(), attempts.join_next()).await
+        };
+        let (id, answer) = match ended {
+            Err(_) | Ok(None) => continue,
+            Ok(Some(Ok((_, End::Ready(wire))))) => {
+                config.memory.led_by(wire.address());
+                return Ok(*wire);
+            }
+            Ok(Some(Ok((_, End::Fatal(error))))) => return Err(error),
+            Ok(Some(Ok((id, End::Answer(answer))))) => (id, answer),
+            Ok(Some(Err(panic))) => {
+                let text = "the search for the leader was shut down";
+                return Err(Error::usage(text).with_source(panic));
+            }
+        };
+        search.answered(id, answer, Instant::now());
+    }
+}
+
+/// Connects to one server, whether it leads or not.
+pub(crate) async fn connect(
+    config: &Config,
+    address: &Address,
+    deadline: Instant,
+) -> Result<Wire> {
+    let purpose = Purpose {
+        database: None,
+        ask_members: false,
+        learn_members: false,
+        any: true,
+    };
+    match attempt(config, address.clone(), purpose, deadline).await {
+        End::Ready(wire) => Ok(*wire),
+        End::Answer(Answer::Failed(_, text)) => Err(Error::connect(address.as_str(), text)),
+        End::Answer(_) => Err(Error::connect(address.as_str(), "no usable answer")),
+        End::Fatal(error) => Err(error),
+    }
+}
+
+async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Instant) -> End {
+    let late = |text: &str| Answer::Failed(AttemptKind::Timeout, text.to_owned());
+    let stream = match timeout_at(until.into(), open(&address)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err((kind, text))) => return End::Answer(Answer::Failed(kind, text)),
+        Err(_) => return End::Answer(late("cannot be reached in time")),
+    };
+    let mut session = Session::new(config.limits.clone());
+    if let Some(class) = config.memory.class(&address) {
+        session.assume(class);
+    }
+    let mut hello = match Hello::start(&mut session, address.clone(), purpose) {
+        Ok(hello) => hello,
+        Err(error) => return End::Fatal(error),
+    };
+    let mut wire = Wire::new(stream, session, address);
+    match wire.run(&mut hello, until).await {
+        Ok(Greeting::Ready(members)) => {
+            config.connected(wire.address(), wire.session().class(), members);
+            End::Ready(Box::new(wire))
+        }
+        Ok(Greeting::Elsewhere(answer)) => End::Answer(answer),
+        Ok(Greeting::Refused(error)) => End::Fatal(error),
+        Err(error) => End::Answer(match error.kind() {
+            ErrorKind::Timeout => late("connected, no answer in time"),
+            ErrorKind::Protocol => transport::not_dqlite(),
+            ErrorKind::Lost => transport::closed(&error),
+            _ => return End::Fatal(error),
+        }),
+    }
+}
+
+type Missed = (AttemptKind, String);
+
+/// Connects to the first place that answers.
+async fn open(address: &Address) -> Result<Box<dyn Stream>, Missed> {
+    let miss = |error: io::Error| transport::miss(&error);
+    let targets = match transport::targets(address).map_err(miss)? {
+        Some(targets) => targets,
+        None => resolve(address).await?,
+    };
+    let mut error = transport::unresolved(address.host().unwrap_or_default(), None);
+    for target in targets {
+        let limit = (Instant::now() + transport::CONNECT_TIMEOUT).into();
+        match timeout_at(limit, open_one(&target)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(failed)) => error = miss(failed),
+            Err(_) => error = miss(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Err(error)
+}
+
+/// The system's resolver blocks, so it runs where that harms nobody.
+async fn resolve(address: &Address) -> Result<Targets, Missed> {
+    let Place::Tcp { host, port } = address.place() else {
+        return Ok(Targets::new());
+    };
+    let (name, port) = (host.clone(), *port);
+    let resolved = tokio::task::spawn_blocking(move || transport::resolve(&name, port)).await;
+    match resolved {
+        Ok(Ok(targets)) => Ok(targets),
+        Ok(Err(error)) => Err(transport::unresolved(host, Some(&error))),
+        Err(_) => Err(transport::unresolved(host, None)),
+    }
+}
+
+async fn open_one(target: &SockAddr) -> io::Result<Box<dyn Stream>> {
+    let socket = transport::begin(target)?;
+    let is_unix = target.domain() == Domain::UNIX;
+    let socket = OwnedFd::from(socket);
+    if is_unix {
+        let stream = UnixStream::from_std(socket.into())?;
+        stream.writable().await?;
+        transport::finish(&SockRef::from(&stream))?;
+        return Ok(Box::new(stream));
+    }
+    let stream = TcpStream::from_std(socket.into())?;
+    stream.writable().await?;
+    transport::finish(&SockRef::from(&stream))?;
+    Ok(Box::new(stream))
+}
+

@@ -1,0 +1,185 @@
+//! One connection under tokio: a stream and the session on it.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use dqlite_proto::{ProtocolError, Session, Ticket};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Empty};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::address::Address;
+use crate::error::{Error, Loss, Result};
+use crate::exchange::{Drain, Exchange, Stop};
+use crate::transport;
+
+/// Room made for each read.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// What a session can run on.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {
+    /// Has what came in acknowledged at once, where that is a question.
+    fn hurry(&self) {}
+}
+
+impl Stream for TcpStream {
+    fn hurry(&self) {
+        transport::hurry(&SockRef::from(self));
+    }
+}
+
+impl Stream for UnixStream {}
+
+impl Stream for Empty {}
+
+/// A connection. Every exchange may be given up by dropping its future: what is left of it is
+/// read and thrown away before the next one begins.
+pub(crate) struct Wire {
+    stream: Box<dyn Stream>,
+    session: Session,
+    address: Address,
+    /// A part of a reply has come, and more is due.
+    mid_reply: bool,
+    /// The request that a future is waiting for, or was when it was dropped.
+    waited_for: Option<Ticket>,
+}
+
+impl Wire {
+    pub(crate) fn new(stream: Box<dyn Stream>, session: Session, address: Address) -> Self {
+        Self {
+            stream,
+            session,
+            address,
+            mid_reply: false,
+            waited_for: None,
+        }
+    }
+
+    pub(crate) const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub(crate) const fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Makes sure that a request would reach somebody; see [`crate::fd`]'s function of that name.
+    pub(crate) async fn ready(&mut self, deadline: Instant) -> Result<()> {
+        if let Some(ticket) = self.waited_for.take() {
+            self.session.abandon(ticket);
+        }
+        if !self.session.is_idle() {
+            let drained = self.bounded(&mut Drain, deadline).await;
+            drained.map_err(|stop| stop.plain(&mut self.session, self.address.as_str()))?;
+        } else if poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
+            // Closed, or something came unasked.
+            self.session.lose();
+        }
+        if self.session.is_lost() {
+            return Err(Error::ended(self.address.as_str()));
+        }
+        Ok(())
+    }
+
+    /// Drives an exchange to its end, at most until `deadline`.
+    pub(crate) async fn run<X: Exchange>(
+        &mut self,
+        exchange: &mut X,
+        deadline: Instant,
+    ) -> Result<X::Output> {
+        let result = self.bounded(exchange, deadline).await;
+        self.waited_for = None;
+        result.map_err(|stop| stop.settle(exchange, &mut self.session, self.address.as_str()))
+    }
+
+    async fn bounded<X: Exchange>(
+        &mut self,
+        exchange: &mut X,
+        deadline: Instant,
+    ) -> Result<X::Output, Stop> {
+        let started = Instant::now();
+        let driven = tokio::time::timeout_at(deadline.into(), self.drive(exchange));
+        driven.await.unwrap_or_else(|_| {
+            Err(Stop::Late(deadline.saturating_duration_since(started)))
+        })
+    }
+
+    async fn drive<X: Exchange>(&mut self, exchange: &mut X) -> Result<X::Output, Stop> {
+        loop {
+            while let Some(event) = self.session.event().map_err(|error| self.garbage(error))? {
+                let output = exchange.event(&mut self.session, event).map_err(Stop::of)?;
+                if let Some(output) = output {
+                    return Ok(output);
+                }
+            }
+            if let Some(output) = exchange.rest(&self.session) {
+                return Ok(output);
+            }
+            self.waited_for = exchange.ticket();
+            let read = poll_fn(|cx| self.poll(cx)).await;
+            match read {
+                Ok(0) => return Err(self.broken(Loss::Closed)),
+                Ok(_) => self.mid_reply = true,
+                Err(error) => return Err(self.broken(Loss::Io(error))),
+            }
+        }
+    }
+
+    /// Writes what there is to write, and reads. A server that refuses may close at once, so what
+    /// it said is read even when writing has failed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.session.pending() <= 1 && !self.session.output().is_empty() {
+            self.mid_reply = false;
+        }
+        let mut failed = None;
+        while !self.session.output().is_empty() {
+            match Pin::new(&mut *self.stream).poll_write(cx, self.session.output()) {
+                Poll::Ready(Ok(bytes)) => self.session.sent(bytes),
+                Poll::Ready(Err(error)) => {
+                    failed = Some(error);
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if self.mid_reply && self.session.pending() > 0 {
+            self.stream.hurry();
+        }
+        match (self.poll_fill(cx), failed) {
+            (Poll::Pending, Some(error)) => Poll::Ready(Err(error)),
+            (read, _) => read,
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let input = self.session.input();
+        input.reserve(READ_BYTES_MAX);
+        pin!(self.stream.read_buf(input)).poll(cx)
+    }
+
+    fn garbage(&mut self, error: ProtocolError) -> Stop {
+        if error == ProtocolError::EmptyPart {
+            // The server writes for ever. Kept open and unread it stands still; closed, it would
+            // hold the read transaction and a thread until it restarts.
+            std::mem::forget(std::mem::replace(&mut self.stream, Box::new(tokio::io::empty())));
+        }
+        self.broken(Loss::Protocol(error))
+    }
+
+    fn broken(&self, loss: Loss) -> Stop {
+        Stop::Broken(Error::lost(self.address.as_str(), loss))
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire").field("address", &self.address).finish_non_exhaustive()
+    }
+}
