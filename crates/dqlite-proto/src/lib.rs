@@ -96,6 +96,7 @@ pub mod cluster;
 pub mod code;
 pub mod error;
 pub mod frame;
+pub mod guard;
 pub mod message;
 pub mod name;
 mod outbox;
@@ -105,8 +106,10 @@ pub mod reply;
 pub mod response;
 pub mod rows;
 pub mod session;
+pub mod slots;
 pub mod sql;
 pub mod trace;
+pub mod tuple;
 pub mod value;
 pub mod wire;
 
