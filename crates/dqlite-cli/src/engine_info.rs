@@ -29,12 +29,15 @@ pub(crate) fn run(command: &Engine) -> ExitCode {
     let Engine::Info(options) = command;
     let (report, usable) = match look(options) {
         Ok((found, library)) => (describe(&found, library), true),
-        Err((error, tried)) => (json!({ "error": error, "tried": places(&tried) }), false),
+        Err((error, tried)) => {
+            eprintln!("dqlite: {error}");
+            (json!({ "error": error, "tried": places(&tried) }), false)
+        }
     };
-    let text = if options.json {
-        format!("{report:#}\n")
-    } else {
-        plain(&report)
+    let text = match (options.json, usable) {
+        (true, _) => format!("{report:#}\n"),
+        (false, true) => plain(&report),
+        (false, false) => String::new(),
     };
     let printed = io::stdout().write_all(text.as_bytes());
     if usable && printed.is_ok() {
