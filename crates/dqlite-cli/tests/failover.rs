@@ -28,13 +28,18 @@ struct Writer {
     unknown: BTreeSet<i64>,
 }
 
+fn config(addresses: &[String]) -> Config {
+    let config = Config::parse(&addresses.join(",")).unwrap();
+    let mut config = config
+        .with_database(DATABASE)
+        .with_timeout(Duration::from_secs(2));
+    config.connect_timeout = Duration::from_secs(10);
+    config
+}
+
 impl Writer {
     fn new(cluster: &Cluster) -> Self {
-        let config = Config::parse(&cluster.addresses().join(",")).unwrap();
-        let mut config = config
-            .with_database(DATABASE)
-            .with_timeout(Duration::from_secs(2));
-        config.connect_timeout = Duration::from_secs(10);
+        let config = config(&cluster.addresses());
         let mut connection = Connection::open(&config).unwrap();
         connection
             .execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY)", ())
@@ -87,10 +92,10 @@ impl Writer {
     /// Writes until one write is acknowledged; how long that took.
     fn outage(&mut self) -> Duration {
         let begun = Instant::now();
-        while !self.write() {
-            assert!(begun.elapsed() < OUTAGE_MAX, "no write for {OUTAGE_MAX:?}");
-        }
-        begun.elapsed()
+        while !self.write() {}
+        let took = begun.elapsed();
+        assert!(took < OUTAGE_MAX, "no write for {took:?}");
+        took
     }
 
     /// Nothing that was acknowledged is missing, and nothing that was refused is there.
@@ -148,8 +153,14 @@ fn a_frozen_leader_is_replaced_and_steps_down_when_it_wakes() {
     writer.write_many(50);
     let leader = cluster.wait_for_leader().unwrap();
     cluster.pause(leader).unwrap();
-    let outage = writer.outage();
+    let begun = Instant::now();
+    let successor = cluster.wait_for_leader_but(Some(leader)).unwrap();
+    let outage = begun.elapsed();
+    assert!(outage < OUTAGE_MAX, "no leader for {outage:?}");
+    writer.connection = None;
+    let before = std::mem::replace(&mut writer.config, config(&[cluster.address(successor)]));
     writer.write_many(50);
+    writer.config = before;
     cluster.resume(leader).unwrap();
     cluster.wait_for_voters(3).unwrap();
     cluster.wait_until_caught_up(DATABASE).unwrap();

@@ -112,6 +112,11 @@ impl Cluster {
         &self.nodes
     }
 
+    /// The address of a node.
+    pub fn address(&self, index: usize) -> String {
+        self.nodes[index].address().to_owned()
+    }
+
     /// The addresses of all nodes.
     pub fn addresses(&self) -> Vec<String> {
         self.nodes
