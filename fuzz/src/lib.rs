@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dqlite_proto::frame::{Piece, Scanner};
+use dqlite_proto::guard::{Guard, Policy, Rows, Verdict};
 use dqlite_proto::message::Asked;
+use dqlite_proto::tuple::TupleCheck;
 use dqlite_proto::{
     Abandoned, Bytes, Code, Columns, Event, Failure, Header, Limits, Params, ParamsRef, Request,
     Response, RowsFrame, ServerClass, Session, Ticket, ValueRef, sql, wire,
@@ -151,6 +153,7 @@ pub fn params(data: &[u8]) {
             assert_eq!(again.as_ref().len(), params.len());
         }
     }
+    follow(schema, whole_words(tuple));
     let mut pushed = Params::new();
     for piece in tuple.chunks(9) {
         let (kind, bytes) = piece.split_first().expect("chunks are not empty");
@@ -178,6 +181,79 @@ pub fn params(data: &[u8]) {
         let (header, body) = bytes.split_first_chunk().expect("a header");
         let read = Request::decode(Header::decode(*header), body).expect("our own bytes");
         assert_eq!(read, request);
+    }
+}
+
+/// Following a tuple in pieces must come to the same verdict as decoding it as a whole.
+fn follow(schema: u8, tuple: &[u8]) {
+    let whole = ParamsRef::decode(schema, &mut wire::Reader::new(tuple));
+    for step in [1, 8, 29] {
+        let mut check = TupleCheck::new(schema, tuple.len() as u64);
+        let followed = tuple.chunks(step).try_for_each(|piece| check.feed(piece));
+        assert_eq!(
+            followed.and_then(|()| check.finish()).is_ok(),
+            whole.is_ok()
+        );
+    }
+}
+
+/// Requests and replies at a guard: a byte that says which, a length in words, then the message.
+pub fn guard(data: &[u8]) {
+    let mut guard = Guard::new(Policy {
+        sql_bytes_max: 100,
+        ..Policy::default()
+    });
+    let mut rest = data;
+    while let Some(([operation, words], behind)) = rest.split_first_chunk() {
+        let size = (usize::from(words % 32) * wire::WORD).min(behind.len());
+        let (message, next) = behind.split_at(size);
+        rest = next;
+        let Some((header, body)) = message.split_first_chunk() else {
+            continue;
+        };
+        let mut header = Header::decode(*header);
+        if operation & 0x80 != 0 {
+            header.words = u32::try_from(body.len() / wire::WORD).expect("small");
+        }
+        let body = whole_words(body);
+        if operation & 1 == 0 {
+            judge(&mut guard, header, body);
+        } else if header.kind == 7 {
+            let before = guard.slots().len();
+            let words = [0, dqlite_proto::rows::DONE, dqlite_proto::rows::PART, 1];
+            let last = words[usize::from(operation >> 4) % words.len()];
+            let verdict = guard.rows(last, operation & 2 != 0);
+            let ended = usize::from(verdict == Rows::Done);
+            assert_eq!(guard.slots().len(), before - ended);
+        } else {
+            let before = guard.slots().len();
+            let _ = guard.reply(header, body);
+            assert_eq!(guard.slots().len(), before.saturating_sub(1));
+        }
+    }
+}
+
+/// More of a message never turns a verdict around, and what passes is well-formed.
+fn judge(guard: &mut Guard, header: Header, body: &[u8]) {
+    let before = guard.slots().len();
+    let verdict = guard.request(header, body);
+    let booked = usize::from(matches!(verdict, Verdict::Pass { .. }));
+    assert_eq!(guard.slots().len(), before + booked);
+    let whole = body.len() as u64 == header.body_bytes();
+    match verdict {
+        Verdict::More => assert!((body.len() as u64) < header.body_bytes()),
+        Verdict::Pass { judged } => {
+            assert!(judged <= body.len());
+            // Texts that are not UTF-8 pass, and so do database ids and roles the engine refuses.
+            if whole && let Ok(request) = Request::decode(header, body) {
+                assert!(!matches!(
+                    request,
+                    Request::Heartbeat { .. } | Request::Connect { .. }
+                ));
+                assert!(!matches!(request, Request::Describe { format: 1.. }));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -42,3 +42,8 @@ fn params() {
 fn session_ops() {
     replay("session_ops", fuzz::session_ops);
 }
+
+#[test]
+fn guard() {
+    replay("guard", fuzz::guard);
+}

@@ -485,7 +485,7 @@ fn statement_ids_live_from_stmt_to_finalize() {
 fn an_id_that_is_in_use_cannot_be_given_out() {
     let mut story = Story::open();
     story.prepare(0, 0);
-    story.ask(&Request::Prepare { sql: "x" });
+    let ticket = story.ask(&Request::Prepare { sql: "x" });
     story.send();
     story.reply(&Response::Stmt {
         id: 0,
@@ -496,6 +496,7 @@ fn an_id_that_is_in_use_cannot_be_given_out() {
         story.session.event(),
         Err(ProtocolError::Malformed { .. })
     ));
+    assert_eq!(story.session.lose(), [(ticket, Progress::Sent)]);
 }
 
 #[test]

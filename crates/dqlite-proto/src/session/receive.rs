@@ -69,6 +69,13 @@ impl Session {
             limits: &self.limits,
         };
         let response = Response::decode(header, body, &asked)?;
+        if let Response::Stmt { id, .. } = response
+            && self.statements.contains_key(&id)
+        {
+            let what = "a statement id that is in use";
+            let error = DecodeError { what, at: 4 };
+            return Err(ProtocolError::Malformed { kind, error });
+        }
         if head.purpose == Purpose::Unwanted {
             self.drained = self.drained.saturating_add(header.body_bytes());
             if self.drained > self.limits.drain_bytes_max {
@@ -91,7 +98,7 @@ impl Session {
                 done,
             }));
         }
-        self.complete(response)
+        Ok(self.complete(response))
     }
 
     /// Takes the request whose reply is complete from the queue.
@@ -104,10 +111,8 @@ impl Session {
         Some(head)
     }
 
-    fn complete(&mut self, response: Response) -> Result<Option<Event>, ProtocolError> {
-        let Some(head) = self.settle() else {
-            return Ok(None);
-        };
+    fn complete(&mut self, response: Response) -> Option<Event> {
+        let head = self.settle()?;
         let ticket = head.ticket;
         let ended = (head.kind == RequestKind::QUERY || head.kind == RequestKind::QUERY_SQL)
             && response == Response::Empty;
@@ -121,15 +126,15 @@ impl Session {
             Purpose::ProbeQuery(first) => {
                 self.class = Some(ServerClass::of_probes(first, probe_code(&response)));
             }
-            Purpose::Wanted | Purpose::Unwanted => self.follow(&head, &response)?,
+            Purpose::Wanted | Purpose::Unwanted => self.follow(&head, &response),
         }
         if head.purpose != Purpose::Wanted {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(match response {
+        Some(match response {
             Response::Failure(failure) => Event::Failed { ticket, failure },
             response => Event::Reply { ticket, response },
-        }))
+        })
     }
 
     fn first_probe(&mut self, response: &Response) {
@@ -144,20 +149,11 @@ impl Session {
     }
 
     /// What a reply changes in the session.
-    fn follow(&mut self, head: &Pending, response: &Response) -> Result<(), ProtocolError> {
+    fn follow(&mut self, head: &Pending, response: &Response) {
         match *response {
             Response::Db { .. } => self.database = Database::Open,
             Response::Stmt { id, params, .. } => {
-                if self.statements.insert(id, params).is_some() {
-                    let error = DecodeError {
-                        what: "a statement id that is in use",
-                        at: 4,
-                    };
-                    return Err(ProtocolError::Malformed {
-                        kind: ResponseKind::STMT,
-                        error,
-                    });
-                }
+                self.statements.insert(id, params);
                 if head.purpose == Purpose::Unwanted {
                     self.statements.remove(&id);
                     let finalize = Request::Finalize { statement: id };
@@ -168,7 +164,6 @@ impl Session {
             Response::Failure(ref failure) => self.follow_failure(head, failure),
             _ => {}
         }
-        Ok(())
     }
 
     fn follow_failure(&mut self, head: &Pending, failure: &Failure) {
