@@ -38,6 +38,7 @@ pub(crate) fn run(
     }
     let mut borrowed = Borrowed::new(connection, py)?;
     borrowed.drain(py)?;
+    borrowed.notice_end(py)?;
     let ticket = borrowed.queue(py, |link| {
         Call::queue(link.session_mut(), &statement, &params)
     })?;
@@ -147,6 +148,19 @@ impl<'a> Borrowed<'a> {
                 Err(errors::not_sent(py, &self.home.address))
             }
         }
+    }
+
+    /// Drops a session that its server ended while nobody looked: what is sent over it would be
+    /// in doubt for no reason.
+    fn notice_end(&mut self, py: Python<'_>) -> PyResult<()> {
+        let alive = self.link.as_deref_mut().is_some_and(|link| {
+            !link.session().is_idle() || matches!(link.fill(), Ok(Filled::WouldBlock))
+        });
+        if alive {
+            return Ok(());
+        }
+        self.link = None;
+        Err(errors::not_sent(py, &self.home.address))
     }
 
     /// Waits for the whole answer to the one request that is due.
