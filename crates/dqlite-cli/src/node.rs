@@ -37,12 +37,18 @@ const LAST_LINE_LIMIT: Duration = Duration::from_millis(500);
 /// Runs a node; the status is that of the control channel's contract.
 pub(crate) fn run(node: &Node) -> ExitCode {
     let started = Instant::now();
-    let Some(parent) = Parent::watch() else { return ExitCode::from(0) };
-    let found = engine::locate(&LocateOptions { explicit: node.engine.clone() });
-    let found = found.map_err(|error| HostError::Locate(error.tried)).and_then(|found| {
-        let reason = engine::reexec_through_bundle(&found).map(|()| found);
-        reason.map_err(|reason| HostError::Load(reason.to_string()))
+    let Some(parent) = Parent::watch() else {
+        return ExitCode::from(0);
+    };
+    let found = engine::locate(&LocateOptions {
+        explicit: node.engine.clone(),
     });
+    let found = found
+        .map_err(|error| HostError::Locate(error.tried))
+        .and_then(|found| {
+            let reason = engine::reexec_through_bundle(&found).map(|()| found);
+            reason.map_err(|reason| HostError::Load(reason.to_string()))
+        });
     let status = catch_unwind(AssertUnwindSafe(|| serve(found, &parent, started)));
     // Threads of a stuck engine must not be waited for, and nothing is left to be dropped.
     engine::leave(status.unwrap_or(exit::BUG))
@@ -84,7 +90,9 @@ fn prepare(
     lines: &mut impl BufRead,
 ) -> Result<Option<Ready>, HostError> {
     let found = found?;
-    let Some(options) = first_line(lines)? else { return Ok(None) };
+    let Some(options) = first_line(lines)? else {
+        return Ok(None);
+    };
     let config = NodeConfig::from_options(&options).map_err(HostError::Config)?;
     log_to_stderr(config.log_level);
     raise_descriptor_limit();
@@ -97,28 +105,46 @@ fn prepare(
         bundle: found.bundle.map(|bundle| bundle.directory),
         missing: library.missing().into_iter().map(str::to_owned).collect(),
     };
-    Ok(Some(Ready { config, library, engine }))
+    Ok(Some(Ready {
+        config,
+        library,
+        engine,
+    }))
 }
 
 fn first_line(lines: &mut impl BufRead) -> Result<Option<Options>, HostError> {
     let wrong = |option: &str, value: String, reason: &str| {
         let (option, reason) = (option.to_owned(), reason.to_owned());
-        HostError::Config(vec![Complaint { option, value, reason }])
+        HostError::Config(vec![Complaint {
+            option,
+            value,
+            reason,
+        }])
     };
     match control::read(lines) {
         Ok(None) => Ok(None),
-        Ok(Some(Received::Message(ToNode::Config { v: VERSION, options, .. }))) => Ok(Some(options)),
+        Ok(Some(Received::Message(ToNode::Config {
+            v: VERSION,
+            options,
+            ..
+        }))) => Ok(Some(options)),
         Ok(Some(Received::Message(ToNode::Config { v, .. }))) => {
             let reason = format!("this executable speaks version {VERSION} of the control channel");
             Err(wrong("v", v.to_string(), &reason))
         }
-        Ok(Some(Received::Message(_))) => {
-            Err(wrong("config", "absent".to_owned(), "the first line must be the configuration"))
-        }
+        Ok(Some(Received::Message(_))) => Err(wrong(
+            "config",
+            "absent".to_owned(),
+            "the first line must be the configuration",
+        )),
         Ok(Some(Received::Unreadable(line))) => {
             Err(wrong("config", "unreadable".to_owned(), &line.reason))
         }
-        Err(reason) => Err(wrong("config", "unreadable".to_owned(), &reason.to_string())),
+        Err(reason) => Err(wrong(
+            "config",
+            "unreadable".to_owned(),
+            &reason.to_string(),
+        )),
     }
 }
 
@@ -130,7 +156,9 @@ fn log_to_stderr(level: LogLevel) {
         LogLevel::Debug => tracing::Level::DEBUG,
         LogLevel::Trace => tracing::Level::TRACE,
     };
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false);
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(false);
     log.with_max_level(level).with_target(false).init();
 }
 
@@ -150,7 +178,11 @@ fn converse(ready: Ready, lines: BufReader<Stdin>, parent: &Parent, started: Ins
     let (commands, asked) = mpsc::channel(QUEUE);
     let written = write_lines(queued);
     read_lines(lines, commands.clone(), out.downgrade());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let orphaned = commands.clone();
+    parent.when_gone(move || abandon(&orphaned));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(async {
             // The queue is empty: it takes this one.
@@ -191,15 +223,17 @@ async fn pump(mut events: mpsc::Receiver<Event>, out: mpsc::Sender<FromNode>) {
 /// Writes lines to stdout in a thread of its own; the receiver hears of its end.
 fn write_lines(mut queued: mpsc::Receiver<FromNode>) -> std::sync::mpsc::Receiver<()> {
     let (done, written) = std::sync::mpsc::channel();
-    let writer = thread::Builder::new().name("dqlite-events".to_owned()).spawn(move || {
-        let mut stdout = io::stdout();
-        while let Some(line) = queued.blocking_recv() {
-            if control::write(&mut stdout, &line).is_err() {
-                break;
+    let writer = thread::Builder::new()
+        .name("dqlite-events".to_owned())
+        .spawn(move || {
+            let mut stdout = io::stdout();
+            while let Some(line) = queued.blocking_recv() {
+                if control::write(&mut stdout, &line).is_err() {
+                    break;
+                }
             }
-        }
-        drop(done);
-    });
+            drop(done);
+        });
     if let Err(reason) = writer {
         tracing::error!("start the thread that writes events: {reason}");
     }
@@ -212,30 +246,37 @@ fn read_lines(
     commands: mpsc::Sender<Command>,
     out: mpsc::WeakSender<FromNode>,
 ) {
-    let reader = thread::Builder::new().name("dqlite-control".to_owned()).spawn(move || {
-        let started = Instant::now();
-        while let Ok(Some(received)) = control::read(&mut lines) {
-            match command(received, started) {
-                Ok(command) => {
-                    if commands.blocking_send(command).is_err() {
-                        return;
+    let reader = thread::Builder::new()
+        .name("dqlite-control".to_owned())
+        .spawn(move || {
+            let started = Instant::now();
+            while let Ok(Some(received)) = control::read(&mut lines) {
+                match command(received, started) {
+                    Ok(command) => {
+                        if commands.blocking_send(command).is_err() {
+                            return;
+                        }
                     }
-                }
-                Err(answer) => {
-                    let Some(out) = out.upgrade() else { return };
-                    if out.blocking_send(answer).is_err() {
-                        return;
+                    Err(answer) => {
+                        let Some(out) = out.upgrade() else { return };
+                        if out.blocking_send(answer).is_err() {
+                            return;
+                        }
                     }
                 }
             }
-        }
-        orphan::limit();
-        // The node may be stopping already.
-        let _ = commands.blocking_send(Command::Orphaned);
-    });
+            abandon(&commands);
+        });
     if let Err(reason) = reader {
         tracing::error!("start the thread that reads commands: {reason}");
     }
+}
+
+/// The application is gone.
+fn abandon(commands: &mpsc::Sender<Command>) {
+    orphan::limit();
+    // The node may be stopping already.
+    let _ = commands.blocking_send(Command::Orphaned);
 }
 
 /// A command for the host, or the answer to what the host need not know.
@@ -253,48 +294,63 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
         Err(report::refusal(n, "not_supported", text))
     };
     match message {
-        ToNode::Stop { n, handover, deadline_ms } => {
-            Ok(Command::Stop { n: Some(n), handover, deadline: deadline(deadline_ms) })
-        }
-        ToNode::Handover { n, roles, deadline_ms } => {
-            Ok(Command::Handover { n, roles, deadline: deadline(deadline_ms) })
-        }
+        ToNode::Stop {
+            n,
+            handover,
+            deadline_ms,
+        } => Ok(Command::Stop {
+            n: Some(n),
+            handover,
+            deadline: deadline(deadline_ms),
+        }),
+        ToNode::Handover {
+            n,
+            roles,
+            deadline_ms,
+        } => Ok(Command::Handover {
+            n,
+            roles,
+            deadline: deadline(deadline_ms),
+        }),
         ToNode::Status { n } => Ok(Command::Status { n }),
         ToNode::Explain { n } => Ok(Command::Explain { n }),
         ToNode::Ping { n } => Err(report::pong(n, started.elapsed())),
         ToNode::Leave { n, .. } => unsupported(n, "leave the cluster"),
         ToNode::Set { n, .. } => unsupported(n, "change options while it runs"),
         ToNode::ReloadTls { n } => unsupported(n, "load certificates"),
-        ToNode::Config { .. } => {
-            Err(report::refusal(0, "unknown_request", "the configuration comes once"))
-        }
+        ToNode::Config { .. } => Err(report::refusal(
+            0,
+            "unknown_request",
+            "the configuration comes once",
+        )),
     }
 }
 
-/// Signals, and the end of the parent. SIGINT and SIGHUP reach the whole group of the application,
+/// Acts on SIGTERM: a wish, or the kernel's word that the parent died. SIGINT and SIGHUP reach the whole group of the application,
 /// which decides what they mean.
 async fn interrupts(parent: &Parent, commands: mpsc::Sender<Command>) -> Infallible {
     let listen = |kind| signal(kind).ok();
-    let _ignored = (listen(SignalKind::interrupt()), listen(SignalKind::hangup()));
+    let _ignored = (
+        listen(SignalKind::interrupt()),
+        listen(SignalKind::hangup()),
+    );
     let mut terminate = listen(SignalKind::terminate());
-    while !parent.is_gone() {
-        let told = async {
-            match &mut terminate {
-                Some(terminate) => terminate.recv().await,
-                None => std::future::pending().await,
+    loop {
+        match &mut terminate {
+            Some(terminate) => terminate.recv().await,
+            None => std::future::pending().await,
+        };
+        let command = if parent.is_gone() {
+            orphan::limit();
+            Command::Orphaned
+        } else {
+            Command::Stop {
+                n: None,
+                handover: true,
+                deadline: STOP_LIMIT,
             }
         };
-        tokio::select! {
-            () = parent.ended() => break,
-            _ = told => {}
-        }
-        if !parent.is_gone() {
-            let stop = Command::Stop { n: None, handover: true, deadline: STOP_LIMIT };
-            // The host may have ended.
-            let _ = commands.send(stop).await;
-        }
+        // The host may have ended.
+        let _ = commands.send(command).await;
     }
-    orphan::limit();
-    let _ = commands.send(Command::Orphaned).await;
-    std::future::pending().await
 }

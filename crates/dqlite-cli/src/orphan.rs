@@ -3,16 +3,17 @@
 //! Three signs count, because each has a hole: the end of stdin (a forked worker may hold a copy
 //! of the pipe), the kernel's parent-death signal, and a descriptor of the parent process.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 use dqlite_node::engine;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
 use rustix::process::{PidfdFlags, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// The whole stop of an orphan, whatever hangs.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -45,23 +46,36 @@ impl Parent {
         getppid() != self.pid
     }
 
-    /// Waits for the end of the parent.
-    pub(crate) async fn ended(&self) {
-        let handle = self.handle.as_ref().and_then(|handle| handle.try_clone().ok());
-        let watched = handle.and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE).ok());
-        match watched {
-            Some(handle) if handle.readable().await.is_ok() => {}
-            _ => std::future::pending().await,
+    /// Does `act` when the parent ends, in a thread of its own that needs no other to live.
+    pub(crate) fn when_gone(&self, act: impl FnOnce() + Send + 'static) {
+        let Some(handle) = self
+            .handle
+            .as_ref()
+            .and_then(|handle| handle.try_clone().ok())
+        else {
+            return;
+        };
+        let watch = thread::Builder::new()
+            .name("dqlite-parent".to_owned())
+            .spawn(move || {
+                let mut watched = [PollFd::new(handle.as_fd(), PollFlags::POLLIN)];
+                while poll(&mut watched, PollTimeout::NONE) == Err(Errno::EINTR) {}
+                act();
+            });
+        if let Err(reason) = watch {
+            tracing::warn!("start the thread that watches the parent: {reason}");
         }
     }
 }
 
 /// Ends the process when the time of an orphan is over.
 pub(crate) fn limit() {
-    let begun = std::thread::Builder::new().name("dqlite-orphan".to_owned()).spawn(|| {
-        std::thread::sleep(LIMIT);
-        engine::leave(dqlite::control::exit::CLEAN);
-    });
+    let begun = thread::Builder::new()
+        .name("dqlite-orphan".to_owned())
+        .spawn(|| {
+            thread::sleep(LIMIT);
+            engine::leave(dqlite::control::exit::CLEAN);
+        });
     if begun.is_err() {
         engine::leave(dqlite::control::exit::CLEAN);
     }

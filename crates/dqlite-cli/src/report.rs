@@ -1,6 +1,6 @@
 //! Events of the node as lines of the control channel.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use dqlite::control::{
@@ -13,42 +13,82 @@ use dqlite_proto::NodeInfo;
 /// The line of an event.
 pub(crate) fn line(event: Event) -> FromNode {
     match event {
-        Event::Engine { path, version, bundle, missing } => FromNode::Engine {
-            path: text(path),
+        Event::Engine {
+            path,
             version,
-            bundle: bundle.map(text),
+            bundle,
+            missing,
+        } => FromNode::Engine {
+            path: text(&path),
+            version,
+            bundle: bundle.as_deref().map(text),
             missing,
         },
-        Event::Serving { address, bind, unix } => {
-            FromNode::Serving { address, bind, unix: unix.map(text), admin: None }
-        }
-        Event::State { from, to, why, missing } => FromNode::State {
+        Event::Serving {
+            address,
+            bind,
+            unix,
+        } => FromNode::Serving {
+            address,
+            bind,
+            unix: unix.as_deref().map(text),
+            admin: None,
+        },
+        Event::State {
+            from,
+            to,
+            why,
+            missing,
+        } => FromNode::State {
             from: state(from),
             to: state(to),
             why,
             missing: missing.into_iter().map(absent).collect(),
         },
-        Event::Identity { id, address, bootstrapped } => {
-            FromNode::Identity { id, address, bootstrapped, replaced: None }
-        }
+        Event::Identity {
+            id,
+            address,
+            bootstrapped,
+        } => FromNode::Identity {
+            id,
+            address,
+            bootstrapped,
+            replaced: None,
+        },
         Event::Leader { leader, since } => {
             let (id, address) = leader.unwrap_or_default();
-            FromNode::Leader { id, address, since_ms: ms(since) }
+            FromNode::Leader {
+                id,
+                address,
+                since_ms: ms(since),
+            }
         }
-        Event::Members { list, changed } => {
-            FromNode::Members { list: list.into_iter().map(member).collect(), changed }
-        }
-        Event::Role { role, by } => FromNode::Role { role: self::role(role), by },
+        Event::Members { list, changed } => FromNode::Members {
+            list: list.into_iter().map(member).collect(),
+            changed,
+        },
+        Event::Role { role, by } => FromNode::Role {
+            role: self::role(role),
+            by,
+        },
         Event::RolesAdjusted { changes, failed } => FromNode::RolesAdjusted {
             changes: changes.into_iter().map(change).collect(),
             failed: failed.into_iter().map(absent).collect(),
         },
         Event::Ready { after } => FromNode::Ready { ms: ms(after) },
-        Event::Warn { code, text } => {
-            FromNode::Warn { code: code.to_owned(), text, fields: serde_json::Map::new() }
-        }
-        Event::Beat { pause_max, connections } => beat(pause_max, connections),
-        Event::Reply { n, answer } => FromNode::Reply { n, answer: self::answer(answer) },
+        Event::Warn { code, text } => FromNode::Warn {
+            code: code.to_owned(),
+            text,
+            fields: serde_json::Map::new(),
+        },
+        Event::Beat {
+            pause_max,
+            connections,
+        } => beat(pause_max, connections),
+        Event::Reply { n, answer } => FromNode::Reply {
+            n,
+            answer: self::answer(answer),
+        },
     }
 }
 
@@ -59,7 +99,9 @@ pub(crate) fn fatal(error: &HostError) -> FromNode {
         stage: stage(error.stage()),
         code: error.code().to_owned(),
         text: error.to_string(),
-        tried: tried.map(|(place, reason)| Tried { place, reason }).collect(),
+        tried: tried
+            .map(|(place, reason)| Tried { place, reason })
+            .collect(),
         restart: matches!(status(error), exit::BUG | exit::DISK_FULL),
     }
 }
@@ -95,19 +137,31 @@ pub(crate) fn status(error: &HostError) -> i32 {
 
 /// A request that the node cannot carry out.
 pub(crate) fn refusal(n: u32, code: &str, text: impl Into<String>) -> FromNode {
-    let refusal = Refusal { code: code.to_owned(), text: text.into() };
-    FromNode::Reply { n, answer: Answer::Error(refusal) }
+    let refusal = Refusal {
+        code: code.to_owned(),
+        text: text.into(),
+    };
+    FromNode::Reply {
+        n,
+        answer: Answer::Error(refusal),
+    }
 }
 
 /// The answer to a ping.
 pub(crate) fn pong(n: u32, since: Duration) -> FromNode {
-    FromNode::Reply { n, answer: Answer::Ok(ms(since).into()) }
+    FromNode::Reply {
+        n,
+        answer: Answer::Ok(ms(since).into()),
+    }
 }
 
 fn answer(answer: Result<serde_json::Value, (&'static str, String)>) -> Answer {
     match answer {
         Ok(value) => Answer::Ok(value),
-        Err((code, text)) => Answer::Error(Refusal { code: code.to_owned(), text }),
+        Err((code, text)) => Answer::Error(Refusal {
+            code: code.to_owned(),
+            text,
+        }),
     }
 }
 
@@ -125,12 +179,14 @@ fn beat(pause_max: Duration, connections: u64) -> FromNode {
 /// Resident memory as the kernel counts it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes << 10)
 }
 
-fn text(path: PathBuf) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -143,7 +199,11 @@ fn absent((address, reason): event::Missing) -> Missing {
 }
 
 fn member(info: NodeInfo) -> Member {
-    Member { id: info.id, address: info.address, role: role(info.role) }
+    Member {
+        id: info.id,
+        address: info.address,
+        role: role(info.role),
+    }
 }
 
 fn change(change: event::RoleChange) -> RoleChange {

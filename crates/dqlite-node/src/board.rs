@@ -54,7 +54,11 @@ impl Board {
             decisions: VecDeque::new(),
             pause_max: Duration::ZERO,
         };
-        Self { events, started, facts: Mutex::new(facts) }
+        Self {
+            events,
+            started,
+            facts: Mutex::new(facts),
+        }
     }
 
     /// Sends an event. A reader that does not keep up loses events, never the node its pace.
@@ -86,9 +90,16 @@ impl Board {
         if from != to {
             tracing::info!("state {from:?} -> {to:?}: {why}");
         }
-        self.tell(Event::State { from, to, why: why.to_owned(), missing });
+        self.tell(Event::State {
+            from,
+            to,
+            why: why.to_owned(),
+            missing,
+        });
         if first {
-            self.tell(Event::Ready { after: self.started.elapsed() });
+            self.tell(Event::Ready {
+                after: self.started.elapsed(),
+            });
         }
     }
 
@@ -98,14 +109,22 @@ impl Board {
 
     pub(crate) fn identify(&self, id: u64, address: &str, bootstrapped: bool) {
         self.facts().id = id;
-        self.tell(Event::Identity { id, address: address.to_owned(), bootstrapped });
+        self.tell(Event::Identity {
+            id,
+            address: address.to_owned(),
+            bootstrapped,
+        });
     }
 
     /// The leader that the own engine sees.
     pub(crate) fn see_leader(&self, leader: Option<(u64, String)>) {
         let mut facts = self.facts();
         let now = Instant::now();
-        let since = if facts.leader.is_none() { now - facts.leader_seen } else { Duration::ZERO };
+        let since = if facts.leader.is_none() {
+            now - facts.leader_seen
+        } else {
+            Duration::ZERO
+        };
         if leader.is_some() || facts.leader.is_some() {
             facts.leader_seen = now;
         }
@@ -125,20 +144,31 @@ impl Board {
     pub(crate) fn see_members(&self, list: &[NodeInfo], by: &str) -> bool {
         let mut facts = self.facts();
         let known = std::mem::replace(&mut facts.members, list.to_vec());
-        let own = list.iter().find(|member| member.id == facts.id).map(|member| member.role);
+        let own = list
+            .iter()
+            .find(|member| member.id == facts.id)
+            .map(|member| member.role);
         let role = own.filter(|own| facts.role != Some(*own));
         facts.role = own;
         drop(facts);
         let came = list.iter().filter(|member| !known.contains(member));
-        let went = known.iter().filter(|old| !list.iter().any(|member| member.id == old.id));
+        let went = known
+            .iter()
+            .filter(|old| !list.iter().any(|member| member.id == old.id));
         let changed: Vec<u64> = came.chain(went).map(|member| member.id).collect();
         if let Some(role) = role {
-            self.tell(Event::Role { role, by: by.to_owned() });
+            self.tell(Event::Role {
+                role,
+                by: by.to_owned(),
+            });
         }
         if changed.is_empty() {
             return false;
         }
-        self.tell(Event::Members { list: list.to_vec(), changed });
+        self.tell(Event::Members {
+            list: list.to_vec(),
+            changed,
+        });
         true
     }
 
@@ -150,7 +180,9 @@ impl Board {
         let mut facts = self.facts();
         for change in &changes {
             tracing::info!("roles: {}: {}", change.rule, change.why);
-            facts.decisions.push_back(format!("{}: {}", change.rule, change.why));
+            facts
+                .decisions
+                .push_back(format!("{}: {}", change.rule, change.why));
         }
         let surplus = facts.decisions.len().saturating_sub(DECISIONS_MAX);
         facts.decisions.drain(..surplus);
@@ -171,7 +203,10 @@ impl Board {
 
     pub(crate) fn beat(&self, connections: u64) {
         let pause_max = std::mem::take(&mut self.facts().pause_max);
-        self.tell(Event::Beat { pause_max, connections });
+        self.tell(Event::Beat {
+            pause_max,
+            connections,
+        });
     }
 
     /// Everything, for a command.

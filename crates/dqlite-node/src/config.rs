@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::address;
 use crate::founder::InitialState;
 use crate::roles::{Targets, TwoNode};
+use crate::validate;
 
 /// One option that will not do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,11 @@ pub struct Complaint {
 
 impl std::fmt::Display for Complaint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "option {} = {}: {}", self.option, self.value, self.reason)
+        write!(
+            f,
+            "option {} = {}: {}",
+            self.option, self.value, self.reason
+        )
     }
 }
 
@@ -67,7 +72,6 @@ macro_rules! options {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
         /// Everything that a node process is told at its start.
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
         pub struct NodeConfig {
             $($(#[$doc])* pub $name: $type,)*
         }
@@ -101,7 +105,7 @@ options! {
     /// Members of one failure domain are expected to fail together.
     failure_domain: Id = Id(0);
     /// Lower is promoted first.
-    weight: u64 = 0;
+    weight: u32 = 0;
     /// The time a message takes; elections follow after 15 to 30 times as much.
     network_latency_ms: u32 = 20;
     /// How long a writer waits for another one.
@@ -166,7 +170,8 @@ impl<'de> serde::Deserialize<'de> for Id {
             Ok(Written::Text(text)) => text.parse().ok(),
             Err(_) => None,
         };
-        id.map(Self).ok_or_else(|| serde::de::Error::custom("not an integer of 0 to 2^64-1"))
+        id.map(Self)
+            .ok_or_else(|| serde::de::Error::custom("not an integer of 0 to 2^64-1"))
     }
 }
 
@@ -186,100 +191,20 @@ impl NodeConfig {
         if let Err(more) = config.validate() {
             complaints.extend(more.into_iter().filter(|one| !unread.contains(&one.option)));
         }
-        if complaints.is_empty() { Ok(config) } else { Err(complaints) }
+        if complaints.is_empty() {
+            Ok(config)
+        } else {
+            Err(complaints)
+        }
     }
 
     /// Everything that is wrong with the values, without a look at the machine.
     pub fn validate(&self) -> Result<(), Vec<Complaint>> {
-        let mut complaints = Vec::new();
-        let mut check = |holds: bool, option: &str, value: &dyn std::fmt::Display, reason: &str| {
-            if !holds {
-                complaints.push(Complaint::new(option, value, reason));
-            }
-        };
-        let id = self.node_id.map_or(1, |Id(id)| id);
-        check(id > 0, "node_id", &id, "must be 1 to 2^64-1");
-        check(self.weight < 1 << 31, "weight", &self.weight, "must be 0 to 2^31-1");
-        let hour = 3_600_000;
-        let latency = self.network_latency_ms;
-        check((1..=hour).contains(&latency), "network_latency_ms", &latency, "must be 1 to 3600000");
-        let busy = self.busy_timeout_ms;
-        check(busy <= hour, "busy_timeout_ms", &busy, "must be 0 to 3600000");
-        let (threshold, trailing) = (self.snapshot_threshold, self.snapshot_trailing);
-        check(threshold > 0, "snapshot_threshold", &threshold, "must be 1 to 2^32-1");
-        let enough = trailing >= 4 && trailing >= threshold;
-        let reason = format!("must be at least 4 and at least snapshot_threshold, {threshold}");
-        check(enough, "snapshot_trailing", &trailing, &reason);
-        if let Some(size) = self.block_size_bytes {
-            let fits = size.is_power_of_two() && (512..=262_144).contains(&size);
-            let reason = "must be 512, 1024, 2048, 4096, ... 262144 (powers of two)";
-            check(fits, "block_size_bytes", &size, reason);
-        }
-        let threads = self.worker_threads;
-        check((4..=128).contains(&threads), "worker_threads", &threads, "must be 4 to 128");
-        let odd = self.voters % 2 == 1 && self.voters <= 99;
-        check(odd, "voters", &self.voters, "must be odd, 1 to 99");
-        check(self.standbys <= 99, "standbys", &self.standbys, "must be 0 to 99");
-        let between = |seconds: f64, low: f64, high: f64| (low..=high).contains(&seconds);
-        let interval = self.roles_interval;
-        check(between(interval, 0.1, 3600.0), "roles_interval", &interval, "must be 0.1 to 3600 s");
-        let least = (2.0 * self.election_timeout().as_secs_f64()).max(0.5);
-        let reason = format!("must be {least} (2 election timeouts) to 3600 s");
-        let offline = self.offline_after;
-        check(between(offline, least, 3600.0), "offline_after", &offline, &reason);
-        let handover = self.handover_timeout;
-        check(between(handover, 0.0, 60.0), "handover_timeout", &handover, "must be 0 to 60 s");
-        let most = self.max_connections;
-        check((1..=100_000).contains(&most), "max_connections", &most, "must be 1 to 100000");
-        let handshake = self.handshake_timeout;
-        check(between(handshake, 0.1, 3600.0), "handshake_timeout", &handshake, "0.1 to 3600 s");
-        let (idle, every, probes) = self.keepalive;
-        let sane = [idle, every, probes].iter().all(|part| (1..=32_767).contains(part));
-        let value = format!("({idle}, {every}, {probes})");
-        check(sane, "keepalive", &value, "must be three numbers of 1 to 32767");
-        self.validate_places(&mut complaints);
-        if complaints.is_empty() { Ok(()) } else { Err(complaints) }
-    }
-
-    fn validate_places(&self, complaints: &mut Vec<Complaint>) {
-        let mut complain = |option: &str, value: &str, reason: String| {
-            complaints.push(Complaint::new(option, &value, reason));
-        };
-        if let Err(reason) = address::advertised(&self.address) {
-            complain("address", &self.address, reason);
-        }
-        if let Some(Err(reason)) = self.bind_address.as_deref().map(address::bindable) {
-            complain("bind_address", self.bind_address.as_deref().unwrap_or_default(), reason);
-        }
-        if self.data_dir.as_os_str().is_empty() {
-            complain("data_dir", "", "a directory is required".to_owned());
-        }
-        if self.cluster.len() > 256 {
-            let reason = "at most 256 addresses".to_owned();
-            complain("cluster", &self.cluster.len().to_string(), reason);
-        }
-        let mut known: Vec<String> = Vec::new();
-        for (index, entry) in self.cluster.iter().enumerate() {
-            let option = format!("cluster[{index}]");
-            match address::advertised(entry) {
-                Err(reason) => complain(&option, entry, reason),
-                Ok(canonical) if known.contains(&canonical) => {
-                    complain(&option, entry, "listed before".to_owned());
-                }
-                Ok(canonical) => known.push(canonical),
-            }
-        }
-        let own = address::canonical(&self.address);
-        match self.initial_state {
-            InitialState::New if known.first().is_some_and(|first| *first != own) => {
-                let reason = format!("the first of cluster is {}, not this node", known[0]);
-                complain("initial_state", "new", reason);
-            }
-            InitialState::Existing if known.iter().all(|other| *other == own) => {
-                let reason = "needs the addresses of the cluster to join".to_owned();
-                complain("initial_state", "existing", reason);
-            }
-            _ => {}
+        let complaints = validate::complaints(self);
+        if complaints.is_empty() {
+            Ok(())
+        } else {
+            Err(complaints)
         }
     }
 
@@ -299,7 +224,10 @@ impl NodeConfig {
 
     /// The list of all nodes in canonical form.
     pub(crate) fn canonical_cluster(&self) -> Vec<String> {
-        self.cluster.iter().map(|entry| address::canonical(entry)).collect()
+        self.cluster
+            .iter()
+            .map(|entry| address::canonical(entry))
+            .collect()
     }
 
     /// Where the gateway listens, in canonical form.
@@ -319,8 +247,16 @@ impl NodeConfig {
 }
 
 impl Complaint {
-    fn new(option: &str, value: &dyn std::fmt::Display, reason: impl Into<String>) -> Self {
-        Self { option: option.to_owned(), value: value.to_string(), reason: reason.into() }
+    pub(crate) fn new(
+        option: &str,
+        value: &dyn std::fmt::Display,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self {
+            option: option.to_owned(),
+            value: value.to_string(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -341,7 +277,11 @@ fn field<T: serde::de::DeserializeOwned>(
 
 fn nearest(name: &str) -> &'static str {
     let distance = |known: &str| edit_distance(name.as_bytes(), known.as_bytes());
-    NodeConfig::NAMES.iter().min_by_key(|known| distance(known)).copied().unwrap_or_default()
+    NodeConfig::NAMES
+        .iter()
+        .min_by_key(|known| distance(known))
+        .copied()
+        .unwrap_or_default()
 }
 
 fn edit_distance(a: &[u8], b: &[u8]) -> usize {

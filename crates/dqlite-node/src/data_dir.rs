@@ -16,11 +16,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use dqlite_client::node_store::{NodeStore as _, YamlFile};
 use dqlite_proto::NodeInfo;
 
 use crate::error::HostError;
+use crate::info::Info;
 use crate::lock::NodeLock;
-use crate::yaml::{self, Info};
 
 /// *Engine*: a longer path is cut without a word when file names are appended.
 const PATH_BYTES_MAX: usize = 894;
@@ -32,6 +33,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub struct DataDir {
     path: PathBuf,
     lock: NodeLock,
+    members: YamlFile,
 }
 
 /// What the files of a directory say.
@@ -127,14 +129,24 @@ pub fn plan(contents: Contents, wanted: Wanted<'_>) -> Result<Plan, Refusal> {
         return Err(Refusal::Left { left });
     }
     let Some(info) = contents.info else {
-        return if contents.raft { Err(Refusal::NoIdentity) } else { Ok(Plan::First) };
+        return if contents.raft {
+            Err(Refusal::NoIdentity)
+        } else {
+            Ok(Plan::First)
+        };
     };
     if let Some(id) = wanted.id.filter(|id| *id != info.id) {
-        return Err(Refusal::OtherId { found: info.id, wanted: id });
+        return Err(Refusal::OtherId {
+            found: info.id,
+            wanted: id,
+        });
     }
     if crate::address::canonical(&info.address) != crate::address::canonical(wanted.address) {
         let wanted = wanted.address.to_owned();
-        return Err(Refusal::OtherAddress { found: info.address, wanted });
+        return Err(Refusal::OtherAddress {
+            found: info.address,
+            wanted,
+        });
     }
     if contents.join && is_bootstrap(info.id) {
         return Err(Refusal::BootstrapJoins);
@@ -144,7 +156,11 @@ pub fn plan(contents: Contents, wanted: Wanted<'_>) -> Result<Plan, Refusal> {
         (false, false, false) => Err(Refusal::NoData { id: info.id }),
         _ => {
             let members = contents.cluster.unwrap_or_default();
-            Ok(Plan::Restart { info, members, joining: contents.join })
+            Ok(Plan::Restart {
+                info,
+                members,
+                joining: contents.join,
+            })
         }
     }
 }
@@ -169,10 +185,19 @@ impl DataDir {
             let text = format!("the path has {bytes} bytes, the engine takes {PATH_BYTES_MAX}");
             return Err(HostError::data_dir(&path, &io::Error::other(text)));
         }
-        DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+            .map_err(fail)?;
         let lock = NodeLock::acquire(&path, address)?;
-        lock.others_absent(&path)?;
-        Ok(Self { path, lock })
+        NodeLock::others_absent(&path)?;
+        let members = YamlFile::new(path.join("cluster.yaml"), true);
+        Ok(Self {
+            path,
+            lock,
+            members,
+        })
     }
 
     /// Its absolute path.
@@ -187,34 +212,51 @@ impl DataDir {
 
     /// Reads everything that decides how to start.
     pub fn read(&self) -> Result<Contents, HostError> {
-        let info = self.text("info.yaml")?.map(|text| yaml::read_info(&text)).transpose();
+        let info = self
+            .text("info.yaml")?
+            .map(|text| Info::parse(&text))
+            .transpose();
         let info = info.map_err(|reason| self.damaged("info.yaml", &reason))?;
-        let members = self.text("cluster.yaml")?.map(|text| yaml::read_members(&text)).transpose();
-        let members = members.map_err(|reason| self.damaged("cluster.yaml", &reason))?;
+        let members = self
+            .members
+            .path()
+            .exists()
+            .then(|| self.members.get())
+            .transpose();
+        let members =
+            members.map_err(|reason| self.damaged("cluster.yaml", &reason.to_string()))?;
         Ok(Contents {
             info,
             cluster: members,
             join: self.path.join("join").exists(),
             forming: self.path.join("forming").exists(),
             left: self.text("left")?,
-            raft: self.has_raft().map_err(|reason| HostError::data_dir(&self.path, &reason))?,
+            raft: self
+                .has_raft()
+                .map_err(|reason| HostError::data_dir(&self.path, &reason))?,
         })
     }
 
     /// Writes the identity of a first start; `info.yaml` last, because it is the commit point.
     pub fn found(&self, info: &Info, members: &[NodeInfo], join: bool) -> Result<(), HostError> {
-        let written = self.write("forming", b"").and_then(|()| {
-            if join { self.write("join", b"") } else { self.remove("join") }
-        });
-        let written = written
-            .and_then(|()| self.write_members(members))
-            .and_then(|()| self.write("info.yaml", yaml::info(info).as_bytes()));
-        written.map_err(|reason| HostError::data_dir(&self.path, &reason))
+        let fail = |reason: io::Error| HostError::data_dir(&self.path, &reason);
+        self.write("forming", b"").map_err(fail)?;
+        if join {
+            self.write("join", b"")
+        } else {
+            self.remove("join")
+        }
+        .map_err(fail)?;
+        self.write_members(members)
+            .map_err(|reason| fail(io::Error::other(reason)))?;
+        self.write("info.yaml", info.render().as_bytes())
+            .map_err(fail)
     }
 
     /// The engine's first start has returned.
     pub fn formed(&self) -> Result<(), HostError> {
-        self.remove("forming").map_err(|reason| HostError::data_dir(&self.path, &reason))
+        self.remove("forming")
+            .map_err(|reason| HostError::data_dir(&self.path, &reason))
     }
 
     /// The cluster has confirmed the seat.
@@ -222,9 +264,9 @@ impl DataDir {
         self.remove("join")
     }
 
-    /// Stores the members last seen.
-    pub fn write_members(&self, members: &[NodeInfo]) -> io::Result<()> {
-        self.write("cluster.yaml", yaml::members(members).as_bytes())
+    /// Stores the members last seen; a list without voters is ignored.
+    pub fn write_members(&self, members: &[NodeInfo]) -> Result<(), dqlite_client::Error> {
+        self.members.set(members)
     }
 
     /// Marks the directory as one that must not start again by itself.
@@ -242,11 +284,16 @@ impl DataDir {
             }
             Ok(_) => {}
         }
-        fs::read_to_string(&path).map(Some).map_err(|reason| HostError::data_dir(&path, &reason))
+        fs::read_to_string(&path)
+            .map(Some)
+            .map_err(|reason| HostError::data_dir(&path, &reason))
     }
 
     fn damaged(&self, name: &str, reason: &str) -> HostError {
-        HostError::Damaged { path: self.path.join(name), reason: reason.to_owned() }
+        HostError::Damaged {
+            path: self.path.join(name),
+            reason: reason.to_owned(),
+        }
     }
 
     fn has_raft(&self) -> io::Result<bool> {
@@ -266,7 +313,9 @@ impl DataDir {
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let temporary = self.path.join(format!(".{name}.{}.new", std::process::id()));
+        let temporary = self
+            .path
+            .join(format!(".{name}.{}.new", std::process::id()));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o600);
         let written = options.open(&temporary).and_then(|mut file| {

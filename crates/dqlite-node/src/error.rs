@@ -28,7 +28,7 @@ pub enum HostError {
         by: String,
     },
     /// The directory cannot be made, read or written.
-    #[error("data directory: {}: {reason}", path.display())]
+    #[error("data directory {}: {reason}", path.display())]
     DataDir {
         /// The file or directory.
         path: PathBuf,
@@ -122,9 +122,11 @@ impl HostError {
             Self::Bind { .. } => Stage::Bind,
             Self::Create(_) => Stage::Create,
             Self::Start(_) | Self::Bug(_) => Stage::Start,
-            Self::Refused { refusal: Refusal::Left { .. }, .. } | Self::Removed { .. } => {
-                Stage::Removed
+            Self::Refused {
+                refusal: Refusal::Left { .. },
+                ..
             }
+            | Self::Removed { .. } => Stage::Removed,
             Self::Refused { .. } | Self::Identity(_) => Stage::Identity,
         }
     }
@@ -167,22 +169,40 @@ impl HostError {
     /// What the operating system said about a path in the data directory.
     pub(crate) fn data_dir(path: &Path, reason: &io::Error) -> Self {
         let full = reason.kind() == io::ErrorKind::StorageFull;
-        Self::DataDir { path: path.to_owned(), reason: reason.to_string(), full }
+        Self::DataDir {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+            full,
+        }
     }
 
     /// What the operating system said about an address to listen on.
     pub(crate) fn bind(place: &str, reason: &io::Error) -> Self {
         let taken = reason.kind() == io::ErrorKind::AddrInUse;
-        let hint = if taken { ": another program listens there" } else { "" };
-        Self::Bind { place: place.to_owned(), reason: format!("{reason}{hint}"), taken }
+        let hint = if taken {
+            ": another program listens there"
+        } else {
+            ""
+        };
+        Self::Bind {
+            place: place.to_owned(),
+            reason: format!("{reason}{hint}"),
+            taken,
+        }
     }
 }
 
 fn sentence(complaints: &[Complaint]) -> String {
-    complaints.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    complaints
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn places(tried: &[(String, String)]) -> String {
-    let each = tried.iter().map(|(place, reason)| format!("{place}: {reason}"));
+    let each = tried
+        .iter()
+        .map(|(place, reason)| format!("{place}: {reason}"));
     each.collect::<Vec<_>>().join("; ")
 }

@@ -101,7 +101,10 @@ impl Founder {
         if let Some(conflict) = conflict(seen) {
             return conflict;
         }
-        if seen.iter().any(|(_, seen)| matches!(seen, Seen::Member { .. })) {
+        if seen
+            .iter()
+            .any(|(_, seen)| matches!(seen, Seen::Member { .. }))
+        {
             self.claiming = false;
             return Step::Join;
         }

@@ -30,14 +30,21 @@ pub(crate) async fn run(local: &Local, seat: bool, limit: Duration) -> Result<Gi
 }
 
 async fn give(local: &Local, seat: bool, deadline: Instant) -> Result<Given, String> {
-    let addresses: Vec<String> =
-        local.board.members().into_iter().map(|member| member.address).collect();
+    let addresses: Vec<String> = local
+        .board
+        .members()
+        .into_iter()
+        .map(|member| member.address)
+        .collect();
     let found = local.find_leader(&addresses).await;
     let mut leader = found.map_err(|_| "no leader found".to_owned())?;
     let leads = leader.id == local.id;
     let known = Some(leader.address.clone());
     if !leads && !seat {
-        return Ok(Given { leadership: false, leader: known });
+        return Ok(Given {
+            leadership: false,
+            leader: known,
+        });
     }
     let members = leader.members().await.ok_or("the leader does not answer")?;
     let plan = plan(local, &members).await;
@@ -45,10 +52,16 @@ async fn give(local: &Local, seat: bool, deadline: Instant) -> Result<Given, Str
         Some((role, candidates)) => give_seat(&mut leader, role, &candidates, deadline).await,
         None => false,
     };
-    let mut given = Given { leadership: false, leader: known };
+    let mut given = Given {
+        leadership: false,
+        leader: known,
+    };
     if leads {
         let next = give_leadership(&mut leader, &plan.leadership, &members).await?;
-        given = Given { leadership: true, leader: next };
+        given = Given {
+            leadership: true,
+            leader: next,
+        };
     }
     if taken {
         leave_seat(local, &addresses).await;
@@ -66,15 +79,13 @@ async fn plan(local: &Local, members: &[NodeInfo]) -> roles::Handover {
 }
 
 /// Each candidate for a voter's seat gets a third of the time left: a promotion may hang.
-async fn give_seat(
-    leader: &mut Leader,
-    role: Role,
-    candidates: &[u64],
-    deadline: Instant,
-) -> bool {
+async fn give_seat(leader: &mut Leader, role: Role, candidates: &[u64], deadline: Instant) -> bool {
     for id in candidates {
         let left = deadline.saturating_duration_since(Instant::now()) / 3;
-        match leader.change(&Request::Assign { id: *id, role }, left).await {
+        match leader
+            .change(&Request::Assign { id: *id, role }, left)
+            .await
+        {
             Ok(()) => return true,
             Err(reason) => tracing::info!("give the seat of a {role} to node {id}: {reason}"),
         }
@@ -109,7 +120,10 @@ async fn give_leadership(
 async fn leave_seat(local: &Local, addresses: &[String]) {
     loop {
         if let Ok(mut leader) = local.find_leader(addresses).await {
-            let spare = Request::Assign { id: local.id, role: Role::Spare };
+            let spare = Request::Assign {
+                id: local.id,
+                role: Role::Spare,
+            };
             if leader.id != local.id && leader.peer.call(&spare).await.is_ok() {
                 return;
             }

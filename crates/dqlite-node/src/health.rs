@@ -28,7 +28,12 @@ struct Probe {
 impl Probes {
     /// Takes a member's answer, or its silence.
     pub(crate) fn note(&mut self, id: u64, answer: Option<Metadata>, now: Instant) {
-        let new = Probe { metadata: Metadata::default(), answered: now, failures: 0, asked: now };
+        let new = Probe {
+            metadata: Metadata::default(),
+            answered: now,
+            failures: 0,
+            asked: now,
+        };
         let probe = self.known.entry(id).or_insert(new);
         probe.asked = now;
         match answer {
@@ -39,7 +44,8 @@ impl Probes {
 
     /// Forgets who is no member any more.
     pub(crate) fn keep(&mut self, members: &[NodeInfo]) {
-        self.known.retain(|id, _| members.iter().any(|member| member.id == *id));
+        self.known
+            .retain(|id, _| members.iter().any(|member| member.id == *id));
     }
 
     /// The members as the role decisions see them.
@@ -50,9 +56,15 @@ impl Probes {
         now: Instant,
     ) -> Vec<Member> {
         let health = |id: u64| match self.known.get(&id) {
-            None => Health::Suspect { domain: 0, weight: 0 },
+            None => Health::Suspect {
+                domain: 0,
+                weight: 0,
+            },
             Some(probe) => {
-                let Metadata { failure_domain: domain, weight } = probe.metadata;
+                let Metadata {
+                    failure_domain: domain,
+                    weight,
+                } = probe.metadata;
                 match probe.failures {
                     0 => Health::Online { domain, weight },
                     _ if now - probe.answered < offline_after => Health::Suspect { domain, weight },
@@ -86,7 +98,11 @@ mod tests {
     use super::*;
 
     fn health(probes: &Probes, now: Instant) -> Health {
-        let member = NodeInfo { id: 7, address: "a:1".to_owned(), role: Role::Voter };
+        let member = NodeInfo {
+            id: 7,
+            address: "a:1".to_owned(),
+            role: Role::Voter,
+        };
         probes.members(&[member], Duration::from_secs(10), now)[0].health
     }
 
@@ -94,19 +110,40 @@ mod tests {
     fn silence_makes_suspect_then_offline_and_one_answer_cures_it() {
         let begin = Instant::now();
         let mut probes = Probes::default();
-        let answer = Metadata { failure_domain: 2, weight: 3 };
+        let answer = Metadata {
+            failure_domain: 2,
+            weight: 3,
+        };
         probes.note(7, Some(answer), begin);
-        assert_eq!(health(&probes, begin), Health::Online { domain: 2, weight: 3 });
+        assert_eq!(
+            health(&probes, begin),
+            Health::Online {
+                domain: 2,
+                weight: 3
+            }
+        );
         assert_eq!(probes.next(), None);
         let later = begin + Duration::from_secs(4);
         probes.note(7, None, later);
-        assert_eq!(health(&probes, later), Health::Suspect { domain: 2, weight: 3 });
+        assert_eq!(
+            health(&probes, later),
+            Health::Suspect {
+                domain: 2,
+                weight: 3
+            }
+        );
         assert_eq!(probes.next(), Some(later + Duration::from_secs(1)));
         let long = begin + Duration::from_secs(11);
         probes.note(7, None, long);
         assert_eq!(health(&probes, long), Health::Offline);
         assert_eq!(probes.next(), Some(long + Duration::from_secs(2)));
         probes.note(7, Some(answer), long);
-        assert_eq!(health(&probes, long), Health::Online { domain: 2, weight: 3 });
+        assert_eq!(
+            health(&probes, long),
+            Health::Online {
+                domain: 2,
+                weight: 3
+            }
+        );
     }
 }

@@ -21,14 +21,14 @@ use crate::data_dir::{self, DataDir, Plan, Wanted};
 use crate::engine::{Engine, EngineConfig, EngineError, Library, PlainDialer, Running};
 use crate::error::HostError;
 use crate::event::{Bye, Command, Event, State};
-use crate::gateway::{Backend, Early, Gateway, Listeners};
+use crate::gateway::Door;
 use crate::handover::{self, Given};
+use crate::info::Info;
 use crate::keeper::Keeper;
 use crate::leader::Local;
 use crate::lock::unix_ms;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
-use crate::yaml::Info;
 
 const BEAT: Duration = Duration::from_secs(1);
 /// Setting the weight is a matter of microseconds.
@@ -41,6 +41,27 @@ pub struct Stopped {
     pub bye: Bye,
     /// The engine did not stop in time: the process must end without waiting for its threads.
     pub is_stuck: bool,
+}
+
+impl Stopped {
+    /// Nothing was running yet.
+    fn early(board: &Board) -> Self {
+        board.enter(
+            State::Draining,
+            "stopped before it had a cluster",
+            Vec::new(),
+        );
+        let bye = Bye {
+            handed_over: false,
+            leader: None,
+            drained: 0,
+            took: Duration::ZERO,
+        };
+        Self {
+            bye,
+            is_stuck: false,
+        }
+    }
 }
 
 /// Runs a node from the lock of its directory to the release of that lock.
@@ -59,16 +80,25 @@ pub async fn run(
     let (dir, plan) = open(&config).await?;
     let mut door = Door::bind(&config, Arc::clone(&board)).await?;
     let (identity, joining) = match plan {
-        Plan::Restart { info, members, joining } => {
-            (Identity { id: info.id, bootstraps: false, members }, joining)
-        }
+        Plan::Restart {
+            info,
+            members,
+            joining,
+        } => (
+            Identity {
+                id: info.id,
+                bootstraps: false,
+                members,
+            },
+            joining,
+        ),
         Plan::First => {
             if config.cluster.len() > 1 {
                 door.open(&config);
             }
             let identity = tokio::select! {
                 identity = prober::identify(&config, &board, &door.backend) => identity?,
-                stop = Stop::asked(&mut commands, &board) => return Ok(stop.without_engine(&board)),
+                _ = Stop::asked(&mut commands, &board) => return Ok(Stopped::early(&board)),
             };
             commit(&dir, &config, &identity)?;
             let joining = !identity.bootstraps;
@@ -80,7 +110,13 @@ pub async fn run(
     dir.formed()?;
     let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
     door.lead_to(&config, name.clone());
-    let local = Arc::new(Local { id: identity.id, config, dir, board, engine: name });
+    let local = Arc::new(Local {
+        id: identity.id,
+        config,
+        dir,
+        board,
+        engine: name,
+    });
     let host = Host::new(local, door, engine, identity.members, joining).await;
     host.until_stopped(commands).await
 }
@@ -90,16 +126,29 @@ async fn open(config: &NodeConfig) -> Result<(DataDir, Plan), HostError> {
     let (path, address) = (config.data_dir.clone(), config.address.clone());
     let opened = spawn_blocking(move || DataDir::open(&path, &address)).await;
     let dir = opened.map_err(|panic| HostError::Bug(panic.to_string()))??;
-    let wanted = Wanted { address: &config.address, id: config.node_id.map(|Id(id)| id) };
+    let wanted = Wanted {
+        address: &config.address,
+        id: config.node_id.map(|Id(id)| id),
+    };
     let plan = data_dir::plan(dir.read()?, wanted);
     let path = dir.path().to_owned();
-    Ok((dir, plan.map_err(|refusal| HostError::Refused { path, refusal })?))
+    Ok((
+        dir,
+        plan.map_err(|refusal| HostError::Refused { path, refusal })?,
+    ))
 }
 
 /// Writes the identity of a first start.
 fn commit(dir: &DataDir, config: &NodeConfig, identity: &Identity) -> Result<(), HostError> {
-    let info = Info { id: identity.id, address: config.address.clone() };
-    let founder = NodeInfo { id: info.id, address: info.address.clone(), role: Role::Voter };
+    let info = Info {
+        id: identity.id,
+        address: config.address.clone(),
+    };
+    let founder = NodeInfo {
+        id: info.id,
+        address: info.address.clone(),
+        role: Role::Voter,
+    };
     let founder = identity.bootstraps.then_some(founder);
     let members: Vec<NodeInfo> = identity.members.iter().cloned().chain(founder).collect();
     dir.found(&info, &members, !identity.bootstraps)
@@ -119,7 +168,11 @@ async fn launch(
         snapshot_trailing: config.snapshot_trailing,
         snapshot_trailing_dynamic: config.snapshot_trailing_strategy == TrailingStrategy::Dynamic,
         snapshot_compression: config.snapshot_compression,
-        auto_recovery: Some(config.auto_recovery.unwrap_or_else(|| is_lone(&identity.members))),
+        auto_recovery: Some(
+            config
+                .auto_recovery
+                .unwrap_or_else(|| is_lone(&identity.members)),
+        ),
         block_size_bytes: config.block_size_bytes,
         failure_domain: config.failure_domain.0,
         ..EngineConfig::new(identity.id, config.address.clone(), dir.path())
@@ -129,65 +182,22 @@ async fn launch(
         let create = |reason: EngineError| HostError::Create(reason.to_string());
         let engine = Engine::create(library, &options, dialer).map_err(create)?;
         let bound = engine.bind().map_err(create)?;
-        bound.start().map_err(|reason| HostError::Start(reason.to_string()))
+        bound
+            .start()
+            .map_err(|reason| HostError::Start(reason.to_string()))
     });
-    launched.await.unwrap_or_else(|panic| Err(HostError::Bug(panic.to_string())))
+    launched
+        .await
+        .unwrap_or_else(|panic| Err(HostError::Bug(panic.to_string())))
 }
 
 /// A member of several voters must not forget what it acknowledged to the others.
 fn is_lone(members: &[NodeInfo]) -> bool {
-    members.iter().filter(|member| member.role == Role::Voter).count() < 2
-}
-
-/// The gateway before and after it accepts.
-struct Door {
-    board: Arc<Board>,
-    backend: watch::Sender<Backend>,
-    listeners: Option<Listeners>,
-    gateway: Option<Gateway>,
-}
-
-impl Door {
-    async fn bind(config: &NodeConfig, board: Arc<Board>) -> Result<Self, HostError> {
-        let listeners = Some(Listeners::bind(config).await?);
-        let backend = watch::Sender::new(Backend::Early(Early::default()));
-        Ok(Self { board, backend, listeners, gateway: None })
-    }
-
-    /// Accepts connections from now on.
-    fn open(&mut self, config: &NodeConfig) {
-        let Some(listeners) = self.listeners.take() else { return };
-        let serving = Event::Serving {
-            address: config.address.clone(),
-            bind: listeners.bound().map_or_else(String::new, |bound| bound.to_string()),
-            unix: listeners.unix_path().map(PathBuf::from),
-        };
-        self.gateway = Some(Gateway::serve(listeners, config, self.backend.subscribe()));
-        self.board.tell(serving);
-    }
-
-    /// Leads every connection from now on to the engine.
-    fn lead_to(&mut self, config: &NodeConfig, engine: PathBuf) {
-        self.backend.send_replace(Backend::Engine(engine));
-        self.open(config);
-    }
-
-    fn connections(&self) -> u64 {
-        self.gateway.as_ref().map_or(0, Gateway::connections)
-    }
-
-    async fn drain(&mut self, limit: Duration) -> u64 {
-        match &mut self.gateway {
-            Some(gateway) => gateway.drain(limit).await,
-            None => 0,
-        }
-    }
-
-    async fn drained(&mut self) {
-        if let Some(gateway) = &mut self.gateway {
-            gateway.drained().await;
-        }
-    }
+    members
+        .iter()
+        .filter(|member| member.role == Role::Voter)
+        .count()
+        < 2
 }
 
 /// How a stop was asked for, and how long its steps may take.
@@ -203,7 +213,11 @@ impl Stop {
     async fn asked(commands: &mut mpsc::Receiver<Command>, board: &Board) -> Self {
         loop {
             match commands.recv().await {
-                Some(Command::Stop { n, handover, deadline }) => {
+                Some(Command::Stop {
+                    n,
+                    handover,
+                    deadline,
+                }) => {
                     acknowledge(board, n);
                     return Self::within(handover, deadline);
                 }
@@ -235,12 +249,6 @@ impl Stop {
             engine: Duration::from_secs(1),
         }
     }
-
-    fn without_engine(self, board: &Board) -> Stopped {
-        board.enter(State::Draining, "stopped before it had a cluster", Vec::new());
-        let bye = Bye { handed_over: false, leader: None, drained: 0, took: Duration::ZERO };
-        Stopped { bye, is_stuck: false }
-    }
 }
 
 fn acknowledge(board: &Board, n: Option<u32>) {
@@ -250,7 +258,10 @@ fn acknowledge(board: &Board, n: Option<u32>) {
 }
 
 fn reply(board: &Board, n: u32, value: Value) {
-    board.tell(Event::Reply { n, answer: Ok(value) });
+    board.tell(Event::Reply {
+        n,
+        answer: Ok(value),
+    });
 }
 
 /// A node with an engine.
@@ -326,7 +337,10 @@ impl Host {
             }
             board.enter(State::Removed, &reason.to_string(), Vec::new());
         }
-        let stop = Stop { handover: None, ..Stop::orphaned() };
+        let stop = Stop {
+            handover: None,
+            ..Stop::orphaned()
+        };
         self.stop(stop).await;
         reason
     }
@@ -345,12 +359,17 @@ impl Host {
             _ => Ok(Given::default()),
         };
         let given = given.unwrap_or_else(|reason| {
-            board.warn("not_handed_over", format!("leadership stays here: {reason}"));
+            board.warn(
+                "not_handed_over",
+                format!("leadership stays here: {reason}"),
+            );
             Given::default()
         });
         let drained = self.door.drain(stop.drain).await;
         self.watch.abort();
-        let Self { engine, mut door, .. } = self;
+        let Self {
+            engine, mut door, ..
+        } = self;
         let stopping = timeout(stop.engine, spawn_blocking(move || engine.stop())).await;
         match &stopping {
             // Whatever was owed has come, or the engine has closed its end.
@@ -359,14 +378,19 @@ impl Host {
             Ok(Err(panic)) => tracing::error!("stop the engine: {panic}"),
             Err(_) => tracing::error!("the engine did not stop within {:?}", stop.engine),
         }
-        let leader = given.leader.or_else(|| board.leader().map(|(_, address)| address));
+        let leader = given
+            .leader
+            .or_else(|| board.leader().map(|(_, address)| address));
         let bye = Bye {
             handed_over: given.leadership,
             leader,
             drained,
             took: begun.elapsed(),
         };
-        Stopped { bye, is_stuck: stopping.is_err() }
+        Stopped {
+            bye,
+            is_stuck: stopping.is_err(),
+        }
     }
 }
 
@@ -380,7 +404,7 @@ async fn hand_over(local: Arc<Local>, n: u32, roles: bool, deadline: Duration) {
 
 /// *Engine*: the weight is kept in memory only.
 async fn weigh(local: &Local) {
-    let weight = local.config.weight;
+    let weight = u64::from(local.config.weight);
     if weight == 0 {
         return;
     }
@@ -389,6 +413,8 @@ async fn weigh(local: &Local) {
         peer.call(&Request::Weight { weight }).await
     };
     if let Err(reason) = set.await {
-        local.board.warn("weight", format!("set the weight: {reason}"));
+        local
+            .board
+            .warn("weight", format!("set the weight: {reason}"));
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dqlite_proto::{NodeInfo, Request, Role};
+use dqlite_proto::{NodeInfo, Request};
 use tokio::sync::watch;
 
 use crate::address::canonical;
@@ -42,7 +42,14 @@ impl Keeper {
         views: watch::Receiver<View>,
         known: Vec<NodeInfo>,
     ) -> Self {
-        Self { local, views, known, leader: None, probes: Probes::default(), lost_since: None }
+        Self {
+            local,
+            views,
+            known,
+            leader: None,
+            probes: Probes::default(),
+            lost_since: None,
+        }
     }
 
     /// Runs until the cluster has removed the node, and then gives that as the error.
@@ -50,7 +57,9 @@ impl Keeper {
         if joining {
             self.join().await;
         }
-        self.local.board.enter(State::CatchingUp, "looking for the leader", Vec::new());
+        self.local
+            .board
+            .enter(State::CatchingUp, "looking for the leader", Vec::new());
         let mut settled = false;
         let mut pause = Pause::default();
         let mut round_due = Instant::now();
@@ -68,7 +77,10 @@ impl Keeper {
             if !std::mem::replace(&mut settled, true) {
                 self.assume().await;
             }
-            let why = self.leader.as_ref().map_or("", |leader| leader.address.as_str());
+            let why = self
+                .leader
+                .as_ref()
+                .map_or("", |leader| leader.address.as_str());
             let why = format!("leader is {why}");
             self.local.board.enter(State::Ready, &why, Vec::new());
             if self.leads() && self.local.config.manage_roles {
@@ -103,17 +115,24 @@ impl Keeper {
     }
 
     fn leads(&self) -> bool {
-        self.leader.as_ref().is_some_and(|leader| leader.id == self.local.id)
+        self.leader
+            .as_ref()
+            .is_some_and(|leader| leader.id == self.local.id)
     }
 
     /// Every address that may know the leader.
     fn addresses(&self) -> Vec<String> {
         let seen = self.views.borrow().members.clone();
         let members = self.local.board.members().into_iter().chain(seen);
-        let members = members.chain(self.known.iter().cloned()).map(|member| member.address);
+        let members = members
+            .chain(self.known.iter().cloned())
+            .map(|member| member.address);
         let mut all: Vec<String> = Vec::new();
         for address in members.chain(self.local.config.cluster.iter().cloned()) {
-            if !all.iter().any(|known| canonical(known) == canonical(&address)) {
+            if !all
+                .iter()
+                .any(|known| canonical(known) == canonical(&address))
+            {
                 all.push(address);
             }
         }
@@ -131,7 +150,9 @@ impl Keeper {
             pause.wait().await;
         }
         if let Err(reason) = self.local.dir.joined() {
-            self.local.board.warn("join_mark", format!("remove the mark `join`: {reason}"));
+            self.local
+                .board
+                .warn("join_mark", format!("remove the mark `join`: {reason}"));
         }
     }
 
@@ -145,7 +166,10 @@ impl Keeper {
         let members = leader.peer.members().await.map_err(asked)?;
         let own = &self.local.config.address;
         let id = self.local.id;
-        match members.iter().find(|member| self.local.is_own(&member.address)) {
+        match members
+            .iter()
+            .find(|member| self.local.is_own(&member.address))
+        {
             Some(seat) if seat.id == id => Ok(()),
             Some(seat) => {
                 let why = format!(
@@ -156,9 +180,15 @@ impl Keeper {
             }
             None => {
                 let add = Request::Add { id, address: own };
-                leader.change(&add, CHANGE_PATIENCE).await.map_err(|reason| {
-                    (format!("ask {} for a seat: {reason}", leader.address), Vec::new())
-                })
+                leader
+                    .change(&add, CHANGE_PATIENCE)
+                    .await
+                    .map_err(|reason| {
+                        (
+                            format!("ask {} for a seat: {reason}", leader.address),
+                            Vec::new(),
+                        )
+                    })
             }
         }
     }
@@ -178,7 +208,10 @@ impl Keeper {
             },
         };
         self.lost_since = None;
-        let by = self.leader.as_ref().map_or("", |leader| leader.address.as_str());
+        let by = self
+            .leader
+            .as_ref()
+            .map_or("", |leader| leader.address.as_str());
         if self.local.board.see_members(&members, by) {
             self.store(members);
         }
@@ -200,9 +233,14 @@ impl Keeper {
                 match self.local.board.state() {
                     State::Ready if since.elapsed() < patience => {}
                     State::Ready | State::NoLeader => {
-                        self.local.board.enter(State::NoLeader, "no leader found", missing);
+                        self.local
+                            .board
+                            .enter(State::NoLeader, "no leader found", missing);
                     }
-                    _ => self.local.board.enter(State::CatchingUp, "no leader found", missing),
+                    _ => self
+                        .local
+                        .board
+                        .enter(State::CatchingUp, "no leader found", missing),
                 }
                 None
             }
@@ -211,13 +249,10 @@ impl Keeper {
 
     /// Writes `cluster.yaml` in the background: a slow disk must not delay the loop.
     fn store(&self, members: Vec<NodeInfo>) {
-        if !members.iter().any(|member| member.role == Role::Voter) {
-            return;
-        }
         let local = Arc::clone(&self.local);
         tokio::task::spawn_blocking(move || {
             if let Err(reason) = local.dir.write_members(&members) {
-                local.board.warn("cluster_yaml", format!("write cluster.yaml: {reason}"));
+                local.board.warn("cluster_yaml", reason.to_string());
             }
         });
     }
@@ -226,7 +261,9 @@ impl Keeper {
     async fn is_removed(&mut self) -> bool {
         for pause in [Duration::ZERO, ABSENCE] {
             tokio::time::sleep(pause).await;
-            let Some(leader) = self.leader.as_mut() else { return false };
+            let Some(leader) = self.leader.as_mut() else {
+                return false;
+            };
             match leader.members().await {
                 Some(members) if members.iter().all(|member| member.id != self.local.id) => {}
                 _ => return false,
@@ -242,8 +279,13 @@ impl Keeper {
         let Some(role) = roles::assume(self.local.config.targets(), self.local.id, &view) else {
             return;
         };
-        let Some(leader) = self.leader.as_mut() else { return };
-        let assign = Request::Assign { id: self.local.id, role };
+        let Some(leader) = self.leader.as_mut() else {
+            return;
+        };
+        let assign = Request::Assign {
+            id: self.local.id,
+            role,
+        };
         match leader.change(&assign, PROMOTION_PATIENCE).await {
             Ok(()) => {
                 self.refresh().await;
@@ -269,7 +311,9 @@ impl Keeper {
     async fn adjust(&mut self) {
         let members = self.local.board.members();
         self.look(&members).await;
-        let Some(leader) = self.leader.as_mut() else { return };
+        let Some(leader) = self.leader.as_mut() else {
+            return;
+        };
         let round = round::adjust(&self.local, leader, &mut self.probes).await;
         if round.is_over {
             self.leader = None;

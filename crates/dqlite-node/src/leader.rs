@@ -40,24 +40,28 @@ impl Local {
     ///
     /// An error says of each address why it does not help.
     pub(crate) async fn find_leader(&self, addresses: &[String]) -> Result<Leader, Vec<Missing>> {
-        let mut hints = Vec::new();
+        let mut hint = None;
         if let Ok(mut peer) = Peer::private(&self.engine, PATIENCE).await {
             match peer.leader().await {
                 Ok(Some((id, address))) if id == self.id => {
                     return Ok(Leader { peer, id, address });
                 }
-                Ok(Some((_, address))) => hints.push(address),
+                Ok(Some((_, address))) => hint = Some(address),
                 _ => {}
             }
         }
-        if let Some(hint) = hints.first() {
-            if let Ok(leader) = probe(hint).await {
-                return Ok(leader);
-            }
+        if let Some(hint) = hint
+            && let Ok(leader) = probe(&hint).await
+        {
+            return Ok(leader);
         }
         let mut missing = Vec::new();
         let mut tasks = JoinSet::new();
-        for address in addresses.iter().filter(|address| !self.is_own(address)).cloned() {
+        for address in addresses
+            .iter()
+            .filter(|address| !self.is_own(address))
+            .cloned()
+        {
             tasks.spawn(async move { probe(&address).await.map_err(|reason| (address, reason)) });
         }
         while let Some(probed) = tasks.join_next().await {
@@ -105,15 +109,23 @@ async fn probe(address: &str) -> Result<Leader, String> {
     let (mut peer, leader) = ask(address).await.map_err(|reason| reason.to_string())?;
     let (id, named) = leader.ok_or("knows no leader")?;
     if canonical(&named) == canonical(address) {
-        return Ok(Leader { peer, id, address: named });
+        return Ok(Leader {
+            peer,
+            id,
+            address: named,
+        });
     }
     let failed = |reason: String| format!("says {named} leads: {reason}");
-    let (next, leader) = ask(&named).await.map_err(|reason| failed(reason.to_string()))?;
+    let (next, leader) = ask(&named)
+        .await
+        .map_err(|reason| failed(reason.to_string()))?;
     peer = next;
     match leader {
-        Some((id, again)) if canonical(&again) == canonical(&named) => {
-            Ok(Leader { peer, id, address: named })
-        }
+        Some((id, again)) if canonical(&again) == canonical(&named) => Ok(Leader {
+            peer,
+            id,
+            address: named,
+        }),
         Some((_, other)) => Err(failed(format!("which says {other}"))),
         None => Err(failed("which knows no leader".to_owned())),
     }

@@ -12,6 +12,7 @@ mod gateway;
 mod handover;
 mod health;
 pub mod host;
+pub mod info;
 mod keeper;
 mod leader;
 mod lock;
@@ -19,8 +20,8 @@ mod peer;
 mod prober;
 pub mod roles;
 mod round;
+mod validate;
 mod watch;
-pub mod yaml;
 
 pub use config::{Complaint, NodeConfig};
 pub use error::{HostError, Stage};

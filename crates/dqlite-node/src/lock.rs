@@ -44,7 +44,12 @@ impl NodeLock {
         let begun = Instant::now();
         loop {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600);
             let file = options.open(&path).map_err(fail)?;
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => {
@@ -64,7 +69,10 @@ impl NodeLock {
                     let wait = if draining { DRAINING_WAIT } else { LIVE_WAIT };
                     if begun.elapsed() > wait {
                         let by = holder.map_or_else(|| "another node".to_owned(), Holder::describe);
-                        return Err(HostError::Locked { path: directory.to_owned(), by });
+                        return Err(HostError::Locked {
+                            path: directory.to_owned(),
+                            by,
+                        });
                     }
                     std::thread::sleep(RETRY);
                 }
@@ -76,7 +84,7 @@ impl NodeLock {
     /// Refuses a directory in which an engine runs that is not ours: a go-dqlite application.
     ///
     /// The engine's own lock is released again, because the engine takes it itself.
-    pub(crate) fn others_absent(&self, directory: &Path) -> Result<(), HostError> {
+    pub(crate) fn others_absent(directory: &Path) -> Result<(), HostError> {
         let path = directory.join("dqlite-lock");
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => file,
@@ -96,7 +104,10 @@ impl NodeLock {
     /// Tells whoever waits that the lock will be released soon.
     pub(crate) fn draining(&self) {
         // Only the wording of somebody else's error depends on it.
-        let _ = self.say(&Holder { draining: true, ..self.holder.clone() });
+        let _ = self.say(&Holder {
+            draining: true,
+            ..self.holder.clone()
+        });
     }
 
     fn say(&self, holder: &Holder) -> io::Result<()> {
@@ -117,12 +128,17 @@ impl Holder {
 
     fn describe(self) -> String {
         let seconds = unix_ms().saturating_sub(self.started) / 1000;
-        format!("pid {} (node {}, started {seconds} s ago)", self.pid, self.address)
+        format!(
+            "pid {} (node {}, started {seconds} s ago)",
+            self.pid, self.address
+        )
     }
 }
 
 /// Wall clock in milliseconds, for messages.
 pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use dqlite_proto::{
-    Event, Failure, Limits, Metadata, NodeInfo, ProtocolError, Request, Response, Session, Violation,
+    Event, Failure, Limits, Metadata, NodeInfo, ProtocolError, Request, Response, Session,
+    Violation,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
@@ -57,7 +58,11 @@ impl Peer {
     }
 
     fn over(stream: Box<dyn Stream>, patience: Duration) -> Self {
-        Self { stream, session: Session::new(Limits::default()), patience }
+        Self {
+            stream,
+            session: Session::new(Limits::default()),
+            patience,
+        }
     }
 
     /// Asks, and waits for the answer.
@@ -72,7 +77,9 @@ impl Peer {
         patience: Duration,
     ) -> Result<Response, PeerError> {
         self.session.queue(request)?;
-        timeout(patience, self.exchange()).await.map_err(|_| PeerError::Timeout(patience))?
+        timeout(patience, self.exchange())
+            .await
+            .map_err(|_| PeerError::Timeout(patience))?
     }
 
     async fn exchange(&mut self) -> Result<Response, PeerError> {

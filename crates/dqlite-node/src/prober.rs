@@ -53,7 +53,11 @@ pub(crate) async fn identify(
         .collect();
     if others.is_empty() {
         return Ok(match asked.filter(|_| bootstrap.is_none()) {
-            Some(id) => Identity { id, bootstraps: false, members: Vec::new() },
+            Some(id) => Identity {
+                id,
+                bootstraps: false,
+                members: Vec::new(),
+            },
             None => founding,
         });
     }
@@ -107,7 +111,11 @@ fn joiner(asked: Option<u64>, round: Vec<(String, Probed)>) -> Result<Identity, 
     while id == 0 || is_bootstrap(id) || asked.is_none() && known(&members, id) {
         id = random_id().map_err(|reason| HostError::Identity(format!("draw an id: {reason}")))?;
     }
-    Ok(Identity { id, bootstraps: false, members })
+    Ok(Identity {
+        id,
+        bootstraps: false,
+        members,
+    })
 }
 
 fn known(members: &[NodeInfo], id: u64) -> bool {
@@ -137,14 +145,19 @@ async fn probe(others: &[String]) -> Vec<(String, Probed)> {
     }
     let mut round = tasks.join_all().await;
     round.sort_by_key(|(index, ..)| *index);
-    round.into_iter().map(|(_, address, probed)| (address, probed)).collect()
+    round
+        .into_iter()
+        .map(|(_, address, probed)| (address, probed))
+        .collect()
 }
 
 async fn probe_one(address: &str) -> Probed {
     match ask(address).await {
         Ok((leader, mut members)) => {
             let canonical = address::canonical(address);
-            let leader = leader.map(|(_, leader)| address::canonical(&leader)).unwrap_or_default();
+            let leader = leader
+                .map(|(_, leader)| address::canonical(&leader))
+                .unwrap_or_default();
             let mut comparable = members.clone();
             for member in &mut comparable {
                 member.address = address::canonical(&member.address);
@@ -157,10 +170,15 @@ async fn probe_one(address: &str) -> Probed {
         }
         Err(reason) => {
             let seen = match reason {
-                PeerError::Stranger(_) | PeerError::Refused(_) => Seen::Stranger(reason.to_string()),
+                PeerError::Stranger(_) | PeerError::Refused(_) => {
+                    Seen::Stranger(reason.to_string())
+                }
                 _ => Seen::Down(reason.to_string()),
             };
-            Probed { seen, members: Vec::new() }
+            Probed {
+                seen,
+                members: Vec::new(),
+            }
         }
     }
 }
@@ -180,7 +198,11 @@ fn tell(board: &Board, founds: bool, round: &[(String, Probed)]) {
         })
         .collect();
     if founds {
-        board.enter(State::Forming, "waiting for the other nodes of the list", missing);
+        board.enter(
+            State::Forming,
+            "waiting for the other nodes of the list",
+            missing,
+        );
     } else {
         board.enter(State::Joining, "looking for the cluster", missing);
     }

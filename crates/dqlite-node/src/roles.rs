@@ -119,19 +119,29 @@ pub fn adjust(targets: Targets, leader: u64, members: &[Member]) -> Option<Chang
 /// Who takes the seat and the leadership of `me`.
 pub fn handover(targets: Targets, me: u64, members: &[Member]) -> Handover {
     let view = View::new(targets, members);
-    let others: Vec<Member> = members.iter().filter(|member| member.id != me).cloned().collect();
+    let others: Vec<Member> = members
+        .iter()
+        .filter(|member| member.id != me)
+        .cloned()
+        .collect();
     let remaining = View::new(targets, &others);
-    let mut leaders = view.of(|member| {
-        member.id != me && member.role == Role::Voter && member.is_online()
-    });
+    let mut leaders =
+        view.of(|member| member.id != me && member.role == Role::Voter && member.is_online());
     leaders.sort_by_key(|member| (member.weight(), member.id));
-    let seat = members.iter().find(|member| member.id == me).and_then(|own| {
-        let takes = |role| role == Role::Spare || role == Role::StandBy && own.role == Role::Voter;
-        let able = remaining.of(|member| member.is_online() && takes(member.role));
-        (own.role != Role::Spare && !able.is_empty())
-            .then(|| (own.role, ids(&remaining.promotion_order(own.role, able))))
-    });
-    Handover { seat, leadership: ids(&leaders) }
+    let seat = members
+        .iter()
+        .find(|member| member.id == me)
+        .and_then(|own| {
+            let takes =
+                |role| role == Role::Spare || role == Role::StandBy && own.role == Role::Voter;
+            let able = remaining.of(|member| member.is_online() && takes(member.role));
+            (own.role != Role::Spare && !able.is_empty())
+                .then(|| (own.role, ids(&remaining.promotion_order(own.role, able))))
+        });
+    Handover {
+        seat,
+        leadership: ids(&leaders),
+    }
 }
 
 impl Member {
@@ -177,9 +187,18 @@ fn ids(members: &[&Member]) -> Vec<u64> {
 
 fn change(role: Role, candidates: &[&Member], rule: &'static str, reason: &str) -> Option<Change> {
     let first = candidates.first()?;
-    let verb = if role == Role::Spare || first.role == Role::Voter { "demote" } else { "promote" };
+    let verb = if role == Role::Spare || first.role == Role::Voter {
+        "demote"
+    } else {
+        "promote"
+    };
     let why = format!("{verb} {} to {}: {reason}", first.describe(), role);
-    Some(Change { role, candidates: ids(candidates), rule, why })
+    Some(Change {
+        role,
+        candidates: ids(candidates),
+        rule,
+        why,
+    })
 }
 
 struct View<'a> {
@@ -193,7 +212,10 @@ impl<'a> View<'a> {
     }
 
     fn of(&self, wanted: impl Fn(&Member) -> bool) -> Vec<&'a Member> {
-        self.members.iter().filter(|member| wanted(member)).collect()
+        self.members
+            .iter()
+            .filter(|member| wanted(member))
+            .collect()
     }
 
     fn online(&self, role: Role) -> Vec<&'a Member> {
@@ -208,11 +230,13 @@ impl<'a> View<'a> {
     }
 
     fn seated(&self, role: Role) -> usize {
-        self.of(|member| member.role == role && member.is_seated()).len()
+        self.of(|member| member.role == role && member.is_seated())
+            .len()
     }
 
     fn seated_in(&self, role: Role, domain: Option<u64>) -> usize {
-        self.of(|member| member.role == role && domain.is_some() && member.domain() == domain).len()
+        self.of(|member| member.role == role && domain.is_some() && member.domain() == domain)
+            .len()
     }
 
     /// A fourth voter of four adds nothing: an even cluster has one voter less than members.
@@ -224,7 +248,12 @@ impl<'a> View<'a> {
     fn promotion_order(&self, role: Role, mut able: Vec<&'a Member>) -> Vec<&'a Member> {
         able.sort_by_key(|member| {
             let crowd = self.seated_in(role, member.domain());
-            (crowd, member.weight(), member.role == Role::Spare, member.id)
+            (
+                crowd,
+                member.weight(),
+                member.role == Role::Spare,
+                member.id,
+            )
         });
         able
     }
@@ -241,9 +270,10 @@ impl<'a> View<'a> {
         let other = self.members.iter().find(|member| member.id != leader)?;
         let (from, online) = (other.role, other.is_online());
         let (to, reason) = match self.targets.two_node {
-            TwoNode::StandBy if from == Role::Voter || from == Role::Spare && online => {
-                (Role::StandBy, "of two members one votes and the other keeps a copy")
-            }
+            TwoNode::StandBy if from == Role::Voter || from == Role::Spare && online => (
+                Role::StandBy,
+                "of two members one votes and the other keeps a copy",
+            ),
             TwoNode::Spare if from == Role::Voter => (Role::Spare, "of two members one votes"),
             TwoNode::Voters if from != Role::Voter && online => {
                 (Role::Voter, "both of two members vote, as configured")
@@ -259,13 +289,23 @@ impl<'a> View<'a> {
         if seated < wanted {
             let reason = format!("{seated} of {wanted} voters seated");
             let able = self.of(|member| member.role != Role::Voter && member.is_online());
-            return change(Role::Voter, &self.promotion_order(Role::Voter, able), "A2", &reason);
+            return change(
+                Role::Voter,
+                &self.promotion_order(Role::Voter, able),
+                "A2",
+                &reason,
+            );
         }
         if seated == wanted && self.crowded(leader) {
             let able = self.uncovered();
             if !able.is_empty() {
                 let reason = "its domain has no voter, another has several";
-                return change(Role::Voter, &self.promotion_order(Role::Voter, able), "A3", reason);
+                return change(
+                    Role::Voter,
+                    &self.promotion_order(Role::Voter, able),
+                    "A3",
+                    reason,
+                );
             }
         }
         if online > wanted {
@@ -274,7 +314,11 @@ impl<'a> View<'a> {
                 member.role == Role::Voter && member.is_online() && member.id != leader
             });
             let lacks_standby = self.seated(Role::StandBy) < self.targets.standbys;
-            let to = if lacks_standby { Role::StandBy } else { Role::Spare };
+            let to = if lacks_standby {
+                Role::StandBy
+            } else {
+                Role::Spare
+            };
             return change(to, &self.demotion_order(Role::Voter, able), "A4", &reason);
         }
         let gone = self.offline(Role::Voter);
@@ -298,14 +342,19 @@ impl<'a> View<'a> {
             }
         }
         let gone = self.offline(Role::StandBy);
-        change(Role::Spare, &gone, "A8", "offline, and enough others stand by")
+        change(
+            Role::Spare,
+            &gone,
+            "A8",
+            "offline, and enough others stand by",
+        )
     }
 
     /// Whether some domain could give up a voter.
     fn crowded(&self, leader: u64) -> bool {
-        self.online(Role::Voter).iter().any(|member| {
-            member.id != leader && self.seated_in(Role::Voter, member.domain()) >= 2
-        })
+        self.online(Role::Voter)
+            .iter()
+            .any(|member| member.id != leader && self.seated_in(Role::Voter, member.domain()) >= 2)
     }
 
     /// Online members without a vote, in domains without a voter.

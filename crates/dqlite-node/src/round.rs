@@ -44,7 +44,10 @@ pub(crate) async fn adjust(local: &Local, leader: &mut Leader, probes: &mut Prob
             return round;
         };
         if limit > 4 + 2 * members.len() {
-            local.board.warn("roles_restless", format!("roles do not settle: {}", change.why));
+            local.board.warn(
+                "roles_restless",
+                format!("roles do not settle: {}", change.why),
+            );
             return round;
         }
         limit += 1;
@@ -68,12 +71,17 @@ async fn apply(
     round: &mut Round,
 ) -> Applied {
     for id in &change.candidates {
-        let Some(member) = members.iter().find(|member| member.id == *id) else { continue };
+        let Some(member) = members.iter().find(|member| member.id == *id) else {
+            continue;
+        };
         let patience = match change.role {
             Role::Voter => PROMOTION_PATIENCE,
             Role::StandBy | Role::Spare => DEMOTION_PATIENCE,
         };
-        let assign = Request::Assign { id: *id, role: change.role };
+        let assign = Request::Assign {
+            id: *id,
+            role: change.role,
+        };
         let reason = match leader.change(&assign, patience).await {
             Ok(()) => {
                 round.changes.push(RoleChange {
@@ -93,7 +101,9 @@ async fn apply(
             },
             // *Engine*: the change is still under way and blocks all others.
             Err(reason) => {
-                round.failed.push((member.address.clone(), reason.to_string()));
+                round
+                    .failed
+                    .push((member.address.clone(), reason.to_string()));
                 probes.note(*id, None, Instant::now());
                 return Applied::Over;
             }

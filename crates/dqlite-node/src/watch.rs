@@ -59,5 +59,8 @@ async fn look(link: &mut Option<Peer>, engine: &Path) -> Result<View, PeerError>
         None => link.insert(Peer::private(engine, PATIENCE).await?),
     };
     let leader = peer.leader().await?;
-    Ok(View { leader, members: peer.members().await? })
+    Ok(View {
+        leader,
+        members: peer.members().await?,
+    })
 }

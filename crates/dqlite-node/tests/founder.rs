@@ -6,11 +6,17 @@ use dqlite_node::founder::{Founder, InitialState, Seen, Step, classify};
 use dqlite_proto::{NodeInfo, Role};
 
 fn seen(results: &[(&str, Seen)]) -> Vec<(String, Seen)> {
-    results.iter().map(|(address, seen)| ((*address).to_owned(), seen.clone())).collect()
+    results
+        .iter()
+        .map(|(address, seen)| ((*address).to_owned(), seen.clone()))
+        .collect()
 }
 
 fn member(ids: &[u64], leads: bool) -> Seen {
-    Seen::Member { ids: ids.to_vec(), leads }
+    Seen::Member {
+        ids: ids.to_vec(),
+        leads,
+    }
 }
 
 fn list() -> Vec<String> {
@@ -21,7 +27,10 @@ fn list() -> Vec<String> {
 fn a_founder_claims_before_it_bootstraps() {
     let mut founder = Founder::new("a:1", &list(), InitialState::Auto);
     let down = Seen::Down("refused".to_owned());
-    assert_eq!(founder.round(&seen(&[("b:1", Seen::Fresh), ("c:1", down)])), Step::Wait);
+    assert_eq!(
+        founder.round(&seen(&[("b:1", Seen::Fresh), ("c:1", down)])),
+        Step::Wait
+    );
     let fresh = seen(&[("b:1", Seen::Fresh), ("c:1", Seen::Fresh)]);
     assert_eq!(founder.round(&fresh), Step::Claim);
     assert!(founder.claims());
@@ -37,7 +46,10 @@ fn a_founder_that_stands_alone_bootstraps_at_once() {
 #[test]
 fn a_founder_told_new_needs_nobody() {
     let mut founder = Founder::new("a:1", &list(), InitialState::New);
-    let down = seen(&[("b:1", Seen::Down(String::new())), ("c:1", Seen::Down(String::new()))]);
+    let down = seen(&[
+        ("b:1", Seen::Down(String::new())),
+        ("c:1", Seen::Down(String::new())),
+    ]);
     assert_eq!(founder.round(&down), Step::Claim);
     assert_eq!(founder.round(&down), Step::Bootstrap);
 }
@@ -54,28 +66,50 @@ fn everybody_joins_what_exists() {
 #[test]
 fn nobody_else_bootstraps() {
     let fresh = seen(&[("a:1", Seen::Fresh), ("c:1", Seen::Fresh)]);
-    assert_eq!(Founder::new("b:1", &list(), InitialState::Auto).round(&fresh), Step::Wait);
+    assert_eq!(
+        Founder::new("b:1", &list(), InitialState::Auto).round(&fresh),
+        Step::Wait
+    );
     let fresh = seen(&[("b:1", Seen::Fresh), ("c:1", Seen::Fresh)]);
-    assert_eq!(Founder::new("a:1", &list(), InitialState::Existing).round(&fresh), Step::Wait);
+    assert_eq!(
+        Founder::new("a:1", &list(), InitialState::Existing).round(&fresh),
+        Step::Wait
+    );
 }
 
 #[test]
 fn two_clusters_in_one_list_are_an_error() {
     let mut node = Founder::new("a:1", &list(), InitialState::Auto);
-    let step = node.round(&seen(&[("b:1", member(&[1, 2], true)), ("c:1", member(&[3], true))]));
+    let step = node.round(&seen(&[
+        ("b:1", member(&[1, 2], true)),
+        ("c:1", member(&[3], true)),
+    ]));
     assert_eq!(step, Step::Conflict("b:1".to_owned(), "c:1".to_owned()));
-    let old = node.round(&seen(&[("b:1", member(&[1, 2], true)), ("c:1", member(&[3], false))]));
+    let old = node.round(&seen(&[
+        ("b:1", member(&[1, 2], true)),
+        ("c:1", member(&[3], false)),
+    ]));
     assert_eq!(old, Step::Join);
 }
 
 #[test]
 fn answers_are_told_apart() {
-    let info = |id, address: &str| NodeInfo { id, address: address.to_owned(), role: Role::Voter };
+    let info = |id, address: &str| NodeInfo {
+        id,
+        address: address.to_owned(),
+        role: Role::Voter,
+    };
     assert_eq!(classify("a:1", "", &[]), Seen::Fresh);
     assert_eq!(classify("a:1", "", &[info(1, "a:1")]), Seen::Claim);
-    assert_eq!(classify("a:1", "a:1", &[info(1, "a:1")]), member(&[1], true));
+    assert_eq!(
+        classify("a:1", "a:1", &[info(1, "a:1")]),
+        member(&[1], true)
+    );
     assert_eq!(classify("a:1", "", &[info(1, "b:1")]), member(&[1], false));
-    assert_eq!(classify("a:1", "b:1", &[info(1, "b:1"), info(2, "a:1")]), member(&[1, 2], false));
+    assert_eq!(
+        classify("a:1", "b:1", &[info(1, "b:1"), info(2, "a:1")]),
+        member(&[1, 2], false)
+    );
 }
 
 /// Some nodes, each in the middle of a round: who has been asked, and what they said.
@@ -102,7 +136,11 @@ impl Search {
     fn fresh(&self, index: usize) -> Node {
         let list = &self.lists[index];
         let founder = Founder::new(&address(index), list, InitialState::Auto);
-        Node { founder, results: Vec::new(), established: false }
+        Node {
+            founder,
+            results: Vec::new(),
+            established: false,
+        }
     }
 
     /// What `asked` shows now. Establishing a cluster is one step with bootstrapping.
@@ -140,7 +178,10 @@ impl Search {
     fn next(&self, world: &World, index: usize) -> World {
         let mut next = world.clone();
         let own = address(index);
-        let others: Vec<&String> = self.lists[index].iter().filter(|other| **other != own).collect();
+        let others: Vec<&String> = self.lists[index]
+            .iter()
+            .filter(|other| **other != own)
+            .collect();
         let node = &mut next.nodes[index];
         if node.results.len() < others.len() {
             let asked = others[node.results.len()];
@@ -156,15 +197,28 @@ impl Search {
 }
 
 fn address(index: usize) -> String {
-    format!("{}:1", char::from(b'a' + u8::try_from(index).expect("few nodes")))
+    format!(
+        "{}:1",
+        char::from(b'a' + u8::try_from(index).expect("few nodes"))
+    )
 }
 
 /// Every node of `orders` has these nodes in its list, in this order.
 fn search(orders: &[&[usize]], crashes: u8) {
-    let lists = orders.iter().map(|order| order.iter().map(|at| address(*at)).collect()).collect();
-    let mut search = Search { lists, visited: HashSet::new(), established: 0 };
+    let lists = orders
+        .iter()
+        .map(|order| order.iter().map(|at| address(*at)).collect())
+        .collect();
+    let mut search = Search {
+        lists,
+        visited: HashSet::new(),
+        established: 0,
+    };
     let nodes = (0..orders.len()).map(|index| search.fresh(index)).collect();
-    search.visit(World { nodes, crashes_left: crashes });
+    search.visit(World {
+        nodes,
+        crashes_left: crashes,
+    });
     assert_eq!(search.established, 1, "nobody ever founds a cluster");
 }
 

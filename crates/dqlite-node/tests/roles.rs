@@ -29,8 +29,13 @@ fn targets() -> impl Strategy<Value = Targets> {
         Just(TwoNode::Spare),
         Just(TwoNode::Voters),
     ];
-    (prop_oneof![Just(1), Just(3), Just(5)], 0..4_usize, two_node)
-        .prop_map(|(voters, standbys, two_node)| Targets { voters, standbys, two_node })
+    (prop_oneof![Just(1), Just(3), Just(5)], 0..4_usize, two_node).prop_map(
+        |(voters, standbys, two_node)| Targets {
+            voters,
+            standbys,
+            two_node,
+        },
+    )
 }
 
 /// Member 1 leads: an online voter.
@@ -42,26 +47,42 @@ fn cluster(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Clus
         let mut members: Vec<Member> = drawn
             .into_iter()
             .zip(1..)
-            .map(|((role, health), id)| Member { id, address: format!("n{id}:9001"), role, health })
+            .map(|((role, health), id)| Member {
+                id,
+                address: format!("n{id}:9001"),
+                role,
+                health,
+            })
             .collect();
         members[0].role = Role::Voter;
         if let Health::Offline = members[0].health {
-            members[0].health = Health::Online { domain: 1, weight: 0 };
+            members[0].health = Health::Online {
+                domain: 1,
+                weight: 0,
+            };
         }
         if let Health::Suspect { domain, weight } = members[0].health {
             members[0].health = Health::Online { domain, weight };
         }
-        Cluster { targets, leader: 1, members }
+        Cluster {
+            targets,
+            leader: 1,
+            members,
+        }
     })
 }
 
 impl Cluster {
     fn of(&self, role: Role) -> impl Iterator<Item = &Member> {
-        self.members.iter().filter(move |member| member.role == role)
+        self.members
+            .iter()
+            .filter(move |member| member.role == role)
     }
 
     fn seated(&self, role: Role) -> usize {
-        self.of(role).filter(|member| member.health != Health::Offline).count()
+        self.of(role)
+            .filter(|member| member.health != Health::Offline)
+            .count()
     }
 
     fn online(&self, role: Role) -> usize {
@@ -70,21 +91,34 @@ impl Cluster {
 
     fn wanted(&self) -> usize {
         let members = self.members.len();
-        self.targets.voters.min(if members % 2 == 1 { members } else { members - 1 })
+        self.targets.voters.min(if members % 2 == 1 {
+            members
+        } else {
+            members - 1
+        })
     }
 
     fn assign(&mut self, id: u64, role: Role) {
-        self.members.iter_mut().find(|member| member.id == id).expect("a member").role = role;
+        self.members
+            .iter_mut()
+            .find(|member| member.id == id)
+            .expect("a member")
+            .role = role;
     }
 
     /// Applies what the leader decides until nothing is left; `refuse` rejects candidates.
     fn settle(&mut self, mut refuse: impl FnMut(u64) -> bool) -> usize {
         let mut changes = 0;
         while let Some(change) = adjust(self.targets, self.leader, &self.members) {
-            let Some(id) = change.candidates.iter().copied().find(|id| !refuse(*id)) else { break };
+            let Some(id) = change.candidates.iter().copied().find(|id| !refuse(*id)) else {
+                break;
+            };
             self.assign(id, change.role);
             changes += 1;
-            assert!(changes <= 2 * self.members.len() + 2, "does not settle: {self:?}");
+            assert!(
+                changes <= 2 * self.members.len() + 2,
+                "does not settle: {self:?}"
+            );
         }
         changes
     }
@@ -255,10 +289,18 @@ proptest! {
 /// go-dqlite's algorithm for three and more members of one domain, without its random ties.
 fn go_adjust(cluster: &Cluster) -> Option<(Role, u64)> {
     let list = |role: Role, online: bool| -> Vec<u64> {
-        cluster.of(role).filter(|member| is_online(member) == online).map(|m| m.id).collect()
+        cluster
+            .of(role)
+            .filter(|member| is_online(member) == online)
+            .map(|m| m.id)
+            .collect()
     };
     let (voters, standbys) = (list(Role::Voter, true), list(Role::StandBy, true));
-    let Targets { voters: voters_wanted, standbys: standbys_wanted, .. } = cluster.targets;
+    let Targets {
+        voters: voters_wanted,
+        standbys: standbys_wanted,
+        ..
+    } = cluster.targets;
     let followers = voters.iter().copied().find(|id| *id != cluster.leader);
     if voters.len() < voters_wanted {
         let able = standbys.into_iter().chain(list(Role::Spare, true)).next();
@@ -271,12 +313,16 @@ fn go_adjust(cluster: &Cluster) -> Option<(Role, u64)> {
         return Some((Role::Spare, *gone));
     }
     if standbys.len() < standbys_wanted {
-        return list(Role::Spare, true).first().map(|id| (Role::StandBy, *id));
+        return list(Role::Spare, true)
+            .first()
+            .map(|id| (Role::StandBy, *id));
     }
     if standbys.len() > standbys_wanted {
         return standbys.first().map(|id| (Role::Spare, *id));
     }
-    list(Role::StandBy, false).first().map(|gone| (Role::Spare, *gone))
+    list(Role::StandBy, false)
+        .first()
+        .map(|gone| (Role::Spare, *gone))
 }
 
 #[test]
@@ -293,18 +339,41 @@ fn the_issue_of_crowded_leader_domains_takes_two_changes() {
         member(3, Role::Voter, 2),
         member(4, Role::Spare, 3),
     ];
-    let targets = Targets { voters: 3, standbys: 3, two_node: TwoNode::StandBy };
-    let mut cluster = Cluster { targets, leader: 1, members };
+    let targets = Targets {
+        voters: 3,
+        standbys: 3,
+        two_node: TwoNode::StandBy,
+    };
+    let mut cluster = Cluster {
+        targets,
+        leader: 1,
+        members,
+    };
     assert_eq!(cluster.settle(|_| false), 2);
     let roles: Vec<Role> = cluster.members.iter().map(|member| member.role).collect();
-    assert_eq!(roles, [Role::Voter, Role::StandBy, Role::Voter, Role::Voter]);
+    assert_eq!(
+        roles,
+        [Role::Voter, Role::StandBy, Role::Voter, Role::Voter]
+    );
 }
 
 #[test]
 fn reasons_are_sentences() {
-    let targets = Targets { voters: 3, standbys: 3, two_node: TwoNode::StandBy };
-    let member = |id, role, health| Member { id, address: format!("10.0.0.{id}:9001"), role, health };
-    let online = Health::Online { domain: 2, weight: 0 };
+    let targets = Targets {
+        voters: 3,
+        standbys: 3,
+        two_node: TwoNode::StandBy,
+    };
+    let member = |id, role, health| Member {
+        id,
+        address: format!("10.0.0.{id}:9001"),
+        role,
+        health,
+    };
+    let online = Health::Online {
+        domain: 2,
+        weight: 0,
+    };
     let members = [
         member(1, Role::Voter, online),
         member(3, Role::Voter, Health::Offline),

@@ -26,12 +26,20 @@ pub(crate) struct Early {
 impl Early {
     fn reply(&self, request: &Request<'_>) -> Response {
         match request {
-            Request::Leader => Response::Server { id: 0, address: String::new() },
-            Request::Client { .. } => Response::Welcome { heartbeat_timeout_ms: 15_000 },
+            Request::Leader => Response::Server {
+                id: 0,
+                address: String::new(),
+            },
+            Request::Client { .. } => Response::Welcome {
+                heartbeat_timeout_ms: 15_000,
+            },
             Request::Cluster { .. } => Response::Servers(self.claim.iter().cloned().collect()),
             _ => {
                 let message = "not leader: this node has no cluster yet".to_owned();
-                Response::Failure(Failure { code: Code::NOT_LEADER, message })
+                Response::Failure(Failure {
+                    code: Code::NOT_LEADER,
+                    message,
+                })
             }
         }
     }
@@ -60,10 +68,14 @@ where
                 Piece::Header(next) => header = Some(next),
                 Piece::Body { bytes, last } => {
                     body.extend_from_slice(bytes);
-                    let Some(header) = header.filter(|_| last) else { continue };
+                    let Some(header) = header.filter(|_| last) else {
+                        continue;
+                    };
                     let body = body.split();
                     let request = Request::decode(header, &body).map_err(io::Error::other)?;
-                    let Backend::Early(early) = &*backend.borrow() else { return Ok(()) };
+                    let Backend::Early(early) = &*backend.borrow() else {
+                        return Ok(());
+                    };
                     early.reply(&request).encode(&mut replies);
                 }
             }

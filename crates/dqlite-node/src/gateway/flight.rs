@@ -50,9 +50,8 @@ impl Flight {
         while !self.raft {
             match self.requests.next(&mut bytes)? {
                 None => break,
-                Some(Piece::Handshake(_)) => {}
+                Some(Piece::Handshake(_) | Piece::Body { last: false, .. }) => {}
                 Some(Piece::Header(header)) => self.request = Some(header),
-                Some(Piece::Body { last: false, .. }) => {}
                 Some(Piece::Body { last: true, .. }) => match self.request.take() {
                     Some(header) if header.kind == RequestKind::CONNECT.0 => self.raft = true,
                     _ => self.owed += 1,
@@ -87,7 +86,9 @@ impl Flight {
 
     /// Whether the message that just ended is a part of a longer reply.
     fn continues(&self) -> bool {
-        let rows = self.reply.is_some_and(|header| header.kind == ResponseKind::ROWS.0);
+        let rows = self
+            .reply
+            .is_some_and(|header| header.kind == ResponseKind::ROWS.0);
         rows && u64::from_le_bytes(self.tail) == rows::PART
     }
 }

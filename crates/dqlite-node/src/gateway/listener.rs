@@ -46,8 +46,13 @@ impl Listeners {
     /// Binds everything that the configuration asks for.
     pub(crate) async fn bind(config: &NodeConfig) -> Result<Self, HostError> {
         let place = config.bind_text();
-        let tcp = bind_tcp(&place).await.map_err(|reason| HostError::bind(&place, &reason))?;
-        let unix = config.unix_path().map(|path| Unix::bind(&path)).transpose()?;
+        let tcp = bind_tcp(&place)
+            .await
+            .map_err(|reason| HostError::bind(&place, &reason))?;
+        let unix = config
+            .unix_path()
+            .map(|path| Unix::bind(&path))
+            .transpose()?;
         Ok(Self { tcp, unix })
     }
 
@@ -70,7 +75,10 @@ impl TcpOptions {
             .with_interval(Duration::from_secs(interval.into()))
             .with_retries(probes);
         let timeout = Duration::from_millis(config.user_timeout_ms.into());
-        Self { keepalive, user_timeout: (!timeout.is_zero()).then_some(timeout) }
+        Self {
+            keepalive,
+            user_timeout: (!timeout.is_zero()).then_some(timeout),
+        }
     }
 
     /// *Engine*: small replies wait for acknowledgements unless NODELAY is set.
@@ -94,7 +102,11 @@ async fn bind_tcp(place: &str) -> io::Result<TcpListener> {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restarted node binds although connections of its former self linger.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -123,7 +135,10 @@ impl Unix {
         let listener = UnixListener::bind(&short).map_err(|reason| fail(&reason))?;
         let mode = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&short, mode).map_err(|reason| fail(&reason))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
     }
 }
 

@@ -10,6 +10,7 @@
 //! behind the gateway. While there is no engine yet (a first start that still looks for its
 //! cluster), [`early`] answers for it.
 
+mod door;
 mod early;
 mod flight;
 mod listener;
@@ -26,12 +27,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::config::NodeConfig;
 use self::listener::TcpOptions;
+use crate::config::NodeConfig;
 
+pub(crate) use self::door::Door;
 pub(crate) use self::early::Early;
-pub(crate) use self::listener::Listeners;
-pub(crate) use self::relay::Phase;
+use self::listener::Listeners;
+use self::relay::Phase;
 
 /// Who answers behind the gateway.
 #[derive(Clone, Debug)]
@@ -69,7 +71,12 @@ impl Gateway {
             tcp: TcpOptions::new(config),
         };
         let accepting = tokio::spawn(desk.accept(listeners));
-        Self { phase, accepting, permits, most }
+        Self {
+            phase,
+            accepting,
+            permits,
+            most,
+        }
     }
 
     /// Connections of clients open now; streams between engines do not count.
@@ -169,8 +176,12 @@ impl Desk {
             () = draining(&mut self.phase) => return Ok(()),
         }
         let version = u64::from_le_bytes(first);
-        if version != dqlite_proto::frame::HANDSHAKE && version != dqlite_proto::frame::HANDSHAKE_LEGACY {
-            return Err(io::Error::other(format!("unknown protocol version {version:#x}")));
+        if version != dqlite_proto::frame::HANDSHAKE
+            && version != dqlite_proto::frame::HANDSHAKE_LEGACY
+        {
+            return Err(io::Error::other(format!(
+                "unknown protocol version {version:#x}"
+            )));
         }
         let backend = self.backend.borrow_and_update().clone();
         match backend {

@@ -131,7 +131,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Relay<C> {
                 return Poll::Ready(Err(Broken::Engine));
             }
             if !self.flight.is_raft() {
-                self.flight.received(self.down.held()).map_err(|_| Broken::Engine)?;
+                self.flight
+                    .received(self.down.held())
+                    .map_err(|_| Broken::Engine)?;
             }
         }
         match &mut self.client {
@@ -161,7 +163,11 @@ impl Pipe {
     fn holding(first: &[u8]) -> Self {
         let mut bytes = vec![0; BUFFER_BYTES].into_boxed_slice();
         bytes[..first.len()].copy_from_slice(first);
-        Self { bytes, start: 0, end: first.len() }
+        Self {
+            bytes,
+            start: 0,
+            end: first.len(),
+        }
     }
 
     fn is_empty(&self) -> bool {

@@ -1,0 +1,205 @@
+//! What is wrong with options, without a look at the machine.
+
+use crate::address;
+use crate::config::{Complaint, Id, NodeConfig};
+use crate::founder::InitialState;
+
+const CLUSTER_MAX: usize = 256;
+
+/// An option whose value must lie in a range.
+struct Range {
+    option: &'static str,
+    value: fn(&NodeConfig) -> f64,
+    least: f64,
+    most: f64,
+}
+
+const fn range(
+    option: &'static str,
+    value: fn(&NodeConfig) -> f64,
+    least: f64,
+    most: f64,
+) -> Range {
+    Range {
+        option,
+        value,
+        least,
+        most,
+    }
+}
+
+const HOUR_MS: f64 = 3_600_000.0;
+const HOUR: f64 = 3_600.0;
+
+/// THE TABLE of ranges.
+const RANGES: &[Range] = &[
+    range("weight", |c| c.weight.into(), 0.0, 2_147_483_647.0),
+    range(
+        "network_latency_ms",
+        |c| c.network_latency_ms.into(),
+        1.0,
+        HOUR_MS,
+    ),
+    range(
+        "busy_timeout_ms",
+        |c| c.busy_timeout_ms.into(),
+        0.0,
+        HOUR_MS,
+    ),
+    range(
+        "snapshot_threshold",
+        |c| c.snapshot_threshold.into(),
+        1.0,
+        4_294_967_295.0,
+    ),
+    range(
+        "snapshot_trailing",
+        |c| c.snapshot_trailing.into(),
+        4.0,
+        4_294_967_295.0,
+    ),
+    range("worker_threads", |c| c.worker_threads.into(), 4.0, 128.0),
+    range("voters", |c| c.voters.into(), 1.0, 99.0),
+    range("standbys", |c| c.standbys.into(), 0.0, 99.0),
+    range("roles_interval", |c| c.roles_interval, 0.1, HOUR),
+    range("offline_after", |c| c.offline_after, 0.5, HOUR),
+    range("handover_timeout", |c| c.handover_timeout, 0.0, 60.0),
+    range(
+        "max_connections",
+        |c| c.max_connections.into(),
+        1.0,
+        100_000.0,
+    ),
+    range("handshake_timeout", |c| c.handshake_timeout, 0.1, HOUR),
+];
+
+/// Everything that is wrong.
+pub(crate) fn complaints(config: &NodeConfig) -> Vec<Complaint> {
+    let mut complaints = Vec::new();
+    for Range {
+        option,
+        value,
+        least,
+        most,
+    } in RANGES
+    {
+        let value = value(config);
+        if !(*least..=*most).contains(&value) {
+            complaints.push(Complaint::new(
+                option,
+                &value,
+                format!("must be {least} to {most}"),
+            ));
+        }
+    }
+    numbers(config, &mut complaints);
+    places(config, &mut complaints);
+    cluster(config, &mut complaints);
+    complaints
+}
+
+/// Numbers with more to them than a range.
+fn numbers(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
+    let mut check = |holds: bool, option: &str, value: &dyn std::fmt::Display, reason: &str| {
+        if !holds {
+            complaints.push(Complaint::new(option, value, reason));
+        }
+    };
+    check(
+        config.node_id != Some(Id(0)),
+        "node_id",
+        &0,
+        "must be 1 to 2^64-1",
+    );
+    check(
+        config.voters % 2 == 1,
+        "voters",
+        &config.voters,
+        "must be odd",
+    );
+    let (threshold, trailing) = (config.snapshot_threshold, config.snapshot_trailing);
+    let reason = format!("must be at least snapshot_threshold, which is {threshold}");
+    check(
+        trailing >= threshold,
+        "snapshot_trailing",
+        &trailing,
+        &reason,
+    );
+    let size = config.block_size_bytes.unwrap_or(4096);
+    let fits = size.is_power_of_two() && (512..=262_144).contains(&size);
+    check(
+        fits,
+        "block_size_bytes",
+        &size,
+        "must be 512, 1024, 2048, 4096, ... 262144",
+    );
+    let least = 2.0 * config.election_timeout().as_secs_f64();
+    let reason = format!("must be at least 2 election timeouts, which are {least} s");
+    check(
+        config.offline_after >= least,
+        "offline_after",
+        &config.offline_after,
+        &reason,
+    );
+    let (idle, interval, probes) = config.keepalive;
+    let sane = [idle, interval, probes]
+        .iter()
+        .all(|part| (1..=32_767).contains(part));
+    let value = format!("({idle}, {interval}, {probes})");
+    check(
+        sane,
+        "keepalive",
+        &value,
+        "must be three numbers of 1 to 32767",
+    );
+}
+
+fn places(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
+    let mut complain = |option: &str, value: &str, reason: String| {
+        complaints.push(Complaint::new(option, &value, reason));
+    };
+    if let Err(reason) = address::advertised(&config.address) {
+        complain("address", &config.address, reason);
+    }
+    if let Some(bind) = &config.bind_address
+        && let Err(reason) = address::bindable(bind)
+    {
+        complain("bind_address", bind, reason);
+    }
+    if config.data_dir.as_os_str().is_empty() {
+        complain("data_dir", "", "a directory is required".to_owned());
+    }
+}
+
+fn cluster(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
+    let mut complain = |option: &str, value: &dyn std::fmt::Display, reason: String| {
+        complaints.push(Complaint::new(option, value, reason));
+    };
+    if config.cluster.len() > CLUSTER_MAX {
+        let reason = format!("at most {CLUSTER_MAX} addresses");
+        complain("cluster", &config.cluster.len(), reason);
+    }
+    let mut known: Vec<String> = Vec::new();
+    for (index, entry) in config.cluster.iter().enumerate() {
+        let option = format!("cluster[{index}]");
+        match address::advertised(entry) {
+            Err(reason) => complain(&option, entry, reason),
+            Ok(canonical) if known.contains(&canonical) => {
+                complain(&option, entry, "listed before".to_owned());
+            }
+            Ok(canonical) => known.push(canonical),
+        }
+    }
+    let own = address::canonical(&config.address);
+    match (config.initial_state, known.first()) {
+        (InitialState::New, Some(first)) if *first != own => {
+            let reason = format!("the first of cluster is {first}, not this node");
+            complain("initial_state", &"new", reason);
+        }
+        (InitialState::Existing, _) if known.iter().all(|other| *other == own) => {
+            let reason = "needs the addresses of the cluster to join".to_owned();
+            complain("initial_state", &"existing", reason);
+        }
+        _ => {}
+    }
+}
