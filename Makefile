@@ -24,6 +24,7 @@ help: ## list the verbs
 .PHONY: setup
 setup: $(BIN)/.tools $(ENGINE)/BUNDLE.json ## Python tools, Rust test runner, engine bundle
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+	@apt-cache show libdqlite0 >/dev/null 2>&1 || $(AS_ROOT) apt-get update
 
 .PHONY: build
 build: setup $(NATIVE) ## the executable and the Python package, in $(VENV)
