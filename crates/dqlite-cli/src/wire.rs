@@ -46,7 +46,10 @@ pub(crate) fn run(command: &Wire) -> anyhow::Result<()> {
 fn decode_capture(decode: &Decode) -> anyhow::Result<()> {
     let mut capture = Vec::new();
     if decode.capture.as_os_str() == "-" {
-        io::stdin().lock().read_to_end(&mut capture).context("read the capture from stdin")?;
+        io::stdin()
+            .lock()
+            .read_to_end(&mut capture)
+            .context("read the capture from stdin")?;
     } else {
         File::open(&decode.capture)
             .and_then(|mut file| file.read_to_end(&mut capture))
