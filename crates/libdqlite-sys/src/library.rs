@@ -70,7 +70,7 @@ pub enum LoadError {
     },
     /// It is an engine that a node must not run on.
     #[error(
-        "{}: engine {found} found, {} or newer needed{}. {HOW_TO_GET}",
+        "{}: an engine that calls itself {found} found, {} or newer needed{}. {HOW_TO_GET}",
         path.display(), Version::FLOOR, lacking(missing)
     )]
     TooOld {
@@ -83,7 +83,7 @@ pub enum LoadError {
     },
     /// It is an engine that is taken only when asked for.
     #[error(
-        "{}: engine {found} found, {} or newer needed. With it {LOST_BEFORE_FLOOR}; \
+        "{}: an engine that calls itself {found} found, {} or newer needed. With it {LOST_BEFORE_FLOOR}; \
          {ALLOW_OLD_ENGINE}=1 takes it all the same. {HOW_TO_GET}",
         path.display(), Version::FLOOR
     )]
