@@ -31,4 +31,10 @@ impl Node {
     pub fn connect_blocking(&self, database: &str) -> Result<blocking::Connection, NodeError> {
         Ok(blocking::Connection::open(&self.client(database)?)?)
     }
+
+    /// A connection to the leader, wherever it is.
+    #[cfg(feature = "tokio")]
+    pub async fn connect(&self, database: &str) -> Result<dqlite_client::Connection, NodeError> {
+        Ok(dqlite_client::connect(&self.client(database)?).await?)
+    }
 }

@@ -35,7 +35,7 @@ pub struct Refusal {
     pub text: String,
 }
 
-/// The answer to [`ToNode::Handover`].
+/// The answer to [`ToNode::Handover`](super::ToNode::Handover).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandedOver {
     /// False if there was nothing to give away: another node leads.
