@@ -48,14 +48,13 @@ def test_everything_around_statements_can_be_caught_by_any_name(node) -> None:
             node.exec("nonsense")
 
 
-def test_no_leader_is_every_promised_class(own_trio) -> None:
+def test_no_leader_is_every_promised_class(own_trio, until) -> None:
     survivor = own_trio.follower()
     survivor.open_db()
     for node in own_trio.nodes:
         if node is not survivor:
             node.close()
-    with pytest.raises(dqlitepy.NoLeaderError) as info:
-        survivor.exec("CREATE TABLE t (a)")
+    error = until(lambda: refusal(survivor))
     for cls in (
         dqlitepy.ClientError,
         dqlitepy.ClusterError,
@@ -63,7 +62,18 @@ def test_no_leader_is_every_promised_class(own_trio) -> None:
         dqlitepy.DatabaseError,
         dqlitepy.ClusterQuorumLostError,
     ):
-        assert isinstance(info.value, cls)
+        assert isinstance(error, cls)
+
+
+def refusal(node) -> dqlitepy.NoLeaderError | None:
+    """What a write gets once the last leader has noticed that it is alone."""
+    try:
+        node.exec("CREATE TABLE IF NOT EXISTS t (a)")
+    except dqlitepy.NoLeaderError as error:
+        return error
+    except dqlitepy.ClusterQuorumLostError:
+        return None
+    return None
 
 
 def test_stop_is_graceful_with_and_without_the_bypass(addresses, tmp_path, monkeypatch) -> None:

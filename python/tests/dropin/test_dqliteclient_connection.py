@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 
 import pytest
 
@@ -189,11 +190,10 @@ async def test_unreachable(addresses) -> None:
 
 
 async def test_server_that_never_answers() -> None:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    with pytest.raises(dqliteclient.DqliteConnectionError, match="timed out"):
-        await connect(address, timeout=0.2)
-    server.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(dqliteclient.DqliteConnectionError, match="timed out"):
+            await connect(address, timeout=0.2)
 
 
 async def test_dial_func_is_refused_by_name(trio) -> None:
