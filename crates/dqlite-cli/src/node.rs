@@ -43,12 +43,10 @@ pub(crate) fn run(node: &Node) -> ExitCode {
     let found = engine::locate(&LocateOptions {
         explicit: node.engine.clone(),
     });
-    let found = found
-        .map_err(|error| HostError::Locate(error.tried))
-        .and_then(|found| {
-            let reason = engine::reexec_through_bundle(&found).map(|()| found);
-            reason.map_err(|reason| HostError::Load(reason.to_string()))
-        });
+    let found = found.map_err(HostError::Locate).and_then(|found| {
+        let reason = engine::reexec_through_bundle(&found).map(|()| found);
+        reason.map_err(|reason| HostError::Load(reason.to_string()))
+    });
     let status = catch_unwind(AssertUnwindSafe(|| serve(found, &parent, started)));
     // Threads of a stuck engine must not be waited for, and nothing is left to be dropped.
     engine::leave(status.unwrap_or(exit::BUG))

@@ -116,7 +116,15 @@ impl Board {
         });
     }
 
-    /// The leader that the own engine sees.
+    /// The leader that the own engine sees. *Engine*: only a voter's engine knows one.
+    pub(crate) fn engine_sees(&self, leader: Option<(u64, String)>) {
+        let knows = self.facts().role.is_none_or(|role| role == Role::Voter);
+        if leader.is_some() || knows {
+            self.see_leader(leader);
+        }
+    }
+
+    /// The leader that was asked itself, or none that could be found.
     pub(crate) fn see_leader(&self, leader: Option<(u64, String)>) {
         let mut facts = self.facts();
         let now = Instant::now();

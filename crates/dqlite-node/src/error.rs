@@ -3,8 +3,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::config::Complaint;
 use crate::data_dir::Refusal;
+use crate::engine::{EngineError, LocateError};
 
 /// Why a node could not start, or had to end: a stage, a sentence, an exit status.
 #[derive(Debug, thiserror::Error)]
@@ -14,8 +17,8 @@ pub enum HostError {
     #[error("{}", sentence(.0))]
     Config(Vec<Complaint>),
     /// No engine that will do.
-    #[error("no usable engine found: {}", places(.0))]
-    Locate(Vec<(String, String)>),
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     /// The engine's library does not load, or its hooks are not in force.
     #[error("{0}")]
     Load(String),
@@ -161,7 +164,7 @@ impl HostError {
     /// Every place that was tried, with the reason it would not do.
     pub fn tried(&self) -> &[(String, String)] {
         match self {
-            Self::Locate(tried) => tried,
+            Self::Locate(error) => &error.tried,
             _ => &[],
         }
     }
@@ -174,6 +177,20 @@ impl HostError {
             reason: reason.to_string(),
             full,
         }
+    }
+
+    /// What the engine said at its start, about a directory that may just be full.
+    pub(crate) fn start(path: &Path, reason: &EngineError) -> Self {
+        let reason = reason.to_string();
+        if reason.contains(Errno::ENOSPC.desc()) {
+            let path = path.to_owned();
+            return Self::DataDir {
+                path,
+                reason,
+                full: true,
+            };
+        }
+        Self::Start(reason)
     }
 
     /// What the operating system said about an address to listen on.
@@ -198,11 +215,4 @@ fn sentence(complaints: &[Complaint]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
-}
-
-fn places(tried: &[(String, String)]) -> String {
-    let each = tried
-        .iter()
-        .map(|(place, reason)| format!("{place}: {reason}"));
-    each.collect::<Vec<_>>().join("; ")
 }

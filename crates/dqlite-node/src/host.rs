@@ -93,7 +93,7 @@ pub async fn run(
             joining,
         ),
         Plan::First => {
-            if config.cluster.len() > 1 {
+            if !prober::others(&config).is_empty() {
                 door.open(&config);
             }
             let identity = tokio::select! {
@@ -184,7 +184,7 @@ async fn launch(
         let bound = engine.bind().map_err(create)?;
         bound
             .start()
-            .map_err(|reason| HostError::Start(reason.to_string()))
+            .map_err(|reason| HostError::start(&options.data_dir, &reason))
     });
     launched
         .await

@@ -83,7 +83,7 @@ impl Keeper {
                 .map_or("", |leader| leader.address.as_str());
             let why = format!("leader is {why}");
             self.local.board.enter(State::Ready, &why, Vec::new());
-            if self.leads() && self.local.config.manage_roles {
+            if self.adjusts() {
                 self.adjust().await;
             }
             if Instant::now() >= round_due {
@@ -101,7 +101,7 @@ impl Keeper {
 
     /// Waits for something to do: the own engine sees a change, a probe or the round is due.
     async fn wait(&mut self, round_due: Instant) {
-        let due = match self.probes.next().filter(|_| self.leads()) {
+        let due = match self.probes.next().filter(|_| self.adjusts()) {
             Some(probe) => probe.min(round_due),
             None => round_due,
         };
@@ -114,10 +114,10 @@ impl Keeper {
         }
     }
 
-    fn leads(&self) -> bool {
-        self.leader
-            .as_ref()
-            .is_some_and(|leader| leader.id == self.local.id)
+    /// Whether it is on this node to assign roles.
+    fn adjusts(&self) -> bool {
+        let leader = self.leader.as_ref();
+        self.local.config.manage_roles && leader.is_some_and(|leader| leader.id == self.local.id)
     }
 
     /// Every address that may know the leader.
@@ -208,6 +208,11 @@ impl Keeper {
             },
         };
         self.lost_since = None;
+        if let Some(leader) = &self.leader {
+            self.local
+                .board
+                .see_leader(Some((leader.id, leader.address.clone())));
+        }
         let by = self
             .leader
             .as_ref()
@@ -228,22 +233,24 @@ impl Keeper {
                 members
             }
             Err(missing) => {
-                let since = *self.lost_since.get_or_insert_with(Instant::now);
-                let patience = 2 * self.local.config.election_timeout();
-                match self.local.board.state() {
-                    State::Ready if since.elapsed() < patience => {}
-                    State::Ready | State::NoLeader => {
-                        self.local
-                            .board
-                            .enter(State::NoLeader, "no leader found", missing);
-                    }
-                    _ => self
-                        .local
-                        .board
-                        .enter(State::CatchingUp, "no leader found", missing),
-                }
+                self.miss_leader(missing);
                 None
             }
+        }
+    }
+
+    /// A ready node stays ready through an election.
+    fn miss_leader(&mut self, missing: Vec<Missing>) {
+        let since = *self.lost_since.get_or_insert_with(Instant::now);
+        let patience = 2 * self.local.config.election_timeout();
+        let board = &self.local.board;
+        match board.state() {
+            State::Ready if since.elapsed() < patience => {}
+            State::Ready | State::NoLeader => {
+                board.see_leader(None);
+                board.enter(State::NoLeader, "no leader found", missing);
+            }
+            _ => board.enter(State::CatchingUp, "no leader found", missing),
         }
     }
 

@@ -45,12 +45,7 @@ pub(crate) async fn identify(
         bootstraps: true,
         members: Vec::new(),
     };
-    let others: Vec<String> = config
-        .cluster
-        .iter()
-        .filter(|entry| address::canonical(entry) != own)
-        .cloned()
-        .collect();
+    let others = others(config);
     if others.is_empty() {
         return Ok(match asked.filter(|_| bootstrap.is_none()) {
             Some(id) => Identity {
@@ -97,6 +92,15 @@ pub(crate) async fn identify(
             }
         }
     }
+}
+
+/// The addresses of the list that are not the node's own.
+pub(crate) fn others(config: &NodeConfig) -> Vec<String> {
+    let own = address::canonical(&config.address);
+    let all = config.cluster.iter();
+    all.filter(|entry| address::canonical(entry) != own)
+        .cloned()
+        .collect()
 }
 
 /// An identity for somebody who joins the members seen.

@@ -38,7 +38,7 @@ pub(crate) async fn run(engine: PathBuf, board: Arc<Board>, views: watch::Sender
         board.see_pause(begun.elapsed());
         match looked {
             Ok(view) => {
-                board.see_leader(view.leader.clone());
+                board.engine_sees(view.leader.clone());
                 views.send_if_modified(|known| {
                     let differs = *known != view;
                     *known = view;

@@ -209,3 +209,164 @@ impl Pipe {
         Poll::Ready(Ok(&self.bytes[start..self.start]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dqlite_proto::frame::HANDSHAKE;
+    use dqlite_proto::rows::PART;
+    use dqlite_proto::{Header, Request, ResponseKind};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::sync::Semaphore;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    struct Rig {
+        client: DuplexStream,
+        engine: UnixStream,
+        phase: watch::Sender<Phase>,
+        permits: std::sync::Arc<Semaphore>,
+        relay: JoinHandle<()>,
+    }
+
+    /// A relay between a client with a small window and an engine played by the test.
+    async fn rig() -> Rig {
+        let (client, near) = duplex(1024);
+        let (engine, far) = UnixStream::pair().unwrap();
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let permits = std::sync::Arc::new(Semaphore::new(1));
+        let permit = std::sync::Arc::clone(&permits).try_acquire_owned().unwrap();
+        let relay = tokio::spawn(async move {
+            run(near, far, &HANDSHAKE.to_le_bytes(), permit, phases).await;
+        });
+        let mut rig = Rig {
+            client,
+            engine,
+            phase,
+            permits,
+            relay,
+        };
+        assert_eq!(rig.engine.read_u64_le().await.unwrap(), HANDSHAKE);
+        rig
+    }
+
+    fn request(request: &Request<'_>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        request.encode(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    fn reply(kind: ResponseKind, words: u32, last: u64) -> Vec<u8> {
+        let mut bytes = Header {
+            words,
+            kind: kind.0,
+            schema: 0,
+        }
+        .encode()
+        .to_vec();
+        bytes.resize(words as usize * 8, 7);
+        bytes.extend(last.to_le_bytes());
+        bytes
+    }
+
+    #[tokio::test]
+    async fn bytes_pass_unchanged_in_both_directions() {
+        let mut rig = rig().await;
+        let asked = request(&Request::Leader);
+        rig.client.write_all(&asked).await.unwrap();
+        let mut seen = vec![0; asked.len()];
+        rig.engine.read_exact(&mut seen).await.unwrap();
+        assert_eq!(seen, asked);
+        let answer = reply(ResponseKind::SERVER, 2, 0);
+        rig.engine.write_all(&answer).await.unwrap();
+        let mut seen = vec![0; answer.len()];
+        rig.client.read_exact(&mut seen).await.unwrap();
+        assert_eq!(seen, answer);
+        drop(rig.client);
+        rig.relay.await.unwrap();
+        assert_eq!(rig.engine.read(&mut [0; 8]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_vanished_client_s_result_is_read_to_its_end() {
+        let mut rig = rig().await;
+        rig.client
+            .write_all(&request(&Request::Leader))
+            .await
+            .unwrap();
+        rig.engine.read_exact(&mut [0; 16]).await.unwrap();
+        let part = reply(ResponseKind::ROWS, 512, PART);
+        rig.engine.write_all(&part).await.unwrap();
+        drop(rig.client);
+        for _ in 0..1000 {
+            rig.engine.write_all(&part).await.unwrap();
+        }
+        assert!(!rig.relay.is_finished(), "the result is not complete");
+        rig.engine
+            .write_all(&reply(ResponseKind::ROWS, 2, u64::MAX))
+            .await
+            .unwrap();
+        rig.relay.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_draining_gateway_answers_what_was_asked_and_no_more() {
+        let mut rig = rig().await;
+        rig.client
+            .write_all(&request(&Request::Leader))
+            .await
+            .unwrap();
+        rig.engine.read_exact(&mut [0; 16]).await.unwrap();
+        rig.phase.send_replace(Phase::Draining);
+        tokio::task::yield_now().await;
+        assert!(!rig.relay.is_finished(), "a reply is owed");
+        let answer = reply(ResponseKind::SERVER, 2, 0);
+        rig.engine.write_all(&answer).await.unwrap();
+        let mut seen = Vec::new();
+        rig.client.read_to_end(&mut seen).await.unwrap();
+        assert_eq!(seen, answer);
+        rig.relay.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_cut_and_the_rest_thrown_away() {
+        let mut rig = rig().await;
+        rig.client
+            .write_all(&request(&Request::Leader))
+            .await
+            .unwrap();
+        rig.engine.read_exact(&mut [0; 16]).await.unwrap();
+        rig.phase.send_replace(Phase::Cutting);
+        let part = reply(ResponseKind::ROWS, 512, PART);
+        for _ in 0..1000 {
+            rig.engine.write_all(&part).await.unwrap();
+        }
+        rig.engine
+            .write_all(&reply(ResponseKind::ROWS, 2, u64::MAX))
+            .await
+            .unwrap();
+        rig.relay.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stream_between_engines_does_not_count_and_is_not_parsed() {
+        let mut rig = rig().await;
+        let connect = request(&Request::Connect {
+            id: 2,
+            address: "b:1",
+        });
+        rig.client.write_all(&connect).await.unwrap();
+        rig.engine
+            .read_exact(&mut vec![0; connect.len()])
+            .await
+            .unwrap();
+        rig.client.write_all(&[0xff; 4096]).await.unwrap();
+        rig.engine.read_exact(&mut [0; 4096]).await.unwrap();
+        assert_eq!(rig.permits.available_permits(), 1);
+        rig.phase.send_replace(Phase::Draining);
+        rig.client.write_all(&[1; 64]).await.unwrap();
+        rig.engine.read_exact(&mut [0; 64]).await.unwrap();
+        drop(rig.client);
+        rig.relay.await.unwrap();
+    }
+}
