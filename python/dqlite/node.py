@@ -275,7 +275,13 @@ class Node:
     def rollback(self) -> None:
         """Roll it back; success also if the server did, or if the session is lost."""
         with self._lock:
-            self._database().execute("ROLLBACK")
+            database = self._database()
+            expected = database.in_transaction
+            try:
+                database.execute("ROLLBACK")
+            except exceptions.OperationalError:
+                if not expected:
+                    raise
 
     def connection_targets(self) -> list[Host]:
         """Addresses in the order in which to try them: this node's socket, then the members."""
@@ -343,6 +349,13 @@ class Node:
         return self._handle
 
     def _check_running(self) -> None:
+        current = os.getpid()
+        if current != self._pid:
+            text = (
+                f"node {self._address} used after fork; reconstruct it in the child process "
+                f"(created in pid {self._pid}, current pid {current})"
+            )
+            raise exceptions.InterfaceError(text)
         if not self.is_running:
             text = f"node {self._address} is not running"
             raise exceptions.NodeNotRunningError(text, node_address=self._address)

@@ -132,6 +132,17 @@ def conn(url: str) -> Iterator[dqlite.Connection]:
         yield connection
 
 
+@pytest.fixture(scope="module")
+def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
+    """Three nodes that the tests of a module share and do not kill."""
+    trio = Trio(tmp_path_factory.mktemp("trio"))
+    try:
+        trio.start()
+        yield trio
+    finally:
+        trio.stop()
+
+
 @pytest.fixture
 def own_trio(tmp_path: Path) -> Iterator[Trio]:
     """Three nodes that a test may kill."""

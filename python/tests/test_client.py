@@ -11,16 +11,6 @@ import dqlite
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture(scope="module")
-def trio(tmp_path_factory):
-    from conftest import Trio
-
-    trio = Trio(tmp_path_factory.mktemp("trio"))
-    trio.start()
-    yield trio
-    trio.stop()
-
-
 @pytest.fixture
 def client(trio):
     with dqlite.Client(trio.addresses) as client:

@@ -43,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) drained: Vec<Py<PyAny>>,
     pub(crate) timer: Option<Timer>,
     pub(crate) writing: bool,
+    /// A callback is scheduled that goes on with what was read.
+    pub(crate) resuming: bool,
 }
 
 /// Where the socket is.
@@ -101,6 +103,7 @@ impl Connection {
             drained: Vec::new(),
             timer: None,
             writing: false,
+            resuming: false,
         };
         Self { affinity: Affinity::new("Connection"), address, inner: Mutex::new(inner) }
     }
@@ -205,6 +208,11 @@ impl Connection {
     /// The loop says that the socket is readable.
     fn _on_readable(slf: &Bound<'_, Self>) {
         ready::on_readable(slf);
+    }
+
+    /// The loop's next round, for what one wake-up left.
+    fn _on_resume(slf: &Bound<'_, Self>) {
+        ready::on_resume(slf);
     }
 
     /// The loop says that the socket is writable.

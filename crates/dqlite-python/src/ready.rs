@@ -2,7 +2,7 @@
 //! futures, one timer serves all deadlines.
 
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dqlite_client::fd::{Filled, Link};
 use dqlite_proto::outcome::After;
@@ -19,8 +19,10 @@ use crate::errors::{self, Loss};
 use crate::projection::Projection;
 use crate::statement::Statement;
 
-/// Bytes that one wake-up reads; the rest waits for the next, so that other tasks get their turn.
+/// What one wake-up reads and decodes; the rest waits for the next, so that other tasks get their
+/// turn.
 const WAKE_BYTES_MAX: usize = 256 << 10;
+const WAKE_TIME_MAX: Duration = Duration::from_millis(2);
 /// A read that gave less has emptied the socket.
 const READ_BYTES: usize = 64 << 10;
 
@@ -128,30 +130,61 @@ pub(crate) fn on_writable(own: Own<'_, '_>) {
 
 /// There are bytes to read, or the end of the stream.
 pub(crate) fn on_readable(own: Own<'_, '_>) {
+    if !own.get().inner().resuming {
+        read(own, Instant::now() + WAKE_TIME_MAX);
+    }
+}
+
+/// The round of the loop has come in which the last wake-up is continued.
+pub(crate) fn on_resume(own: Own<'_, '_>) {
+    own.get().inner().resuming = false;
+    let until = Instant::now() + WAKE_TIME_MAX;
+    if pump(own, until) {
+        read(own, until);
+    }
+}
+
+fn read(own: Own<'_, '_>, until: Instant) {
     let connection = own.get();
     let mut left = WAKE_BYTES_MAX;
     while left > 0 {
         let filled = connection.inner().link().map(Link::fill);
-        let read = match filled {
+        match filled {
             None | Some(Ok(Filled::WouldBlock)) => return,
-            Some(Ok(Filled::Bytes(read))) => read,
+            Some(Ok(Filled::Bytes(read))) if read < READ_BYTES => left = 0,
+            Some(Ok(Filled::Bytes(read))) => left = left.saturating_sub(read),
             Some(Ok(Filled::Eof)) => {
                 let text = "closed by the server".to_owned();
                 return lose(own, &Loss::Connection(text));
             }
             Some(Err(error)) => return lose(own, &Loss::Connection(error.to_string())),
-        };
-        if !pump(own) || read < READ_BYTES {
+        }
+        if !pump(own, until) {
             return;
         }
-        left = left.saturating_sub(read);
     }
 }
 
-/// Acts on everything that was read; false if the connection is closed now.
-fn pump(own: Own<'_, '_>) -> bool {
+/// Goes on in the next round of the loop, behind other tasks.
+fn resume(own: Own<'_, '_>) -> PyResult<()> {
+    let py = own.py();
+    let Some(event_loop) = own.get().affinity.event_loop(py) else { return Ok(()) };
+    let callback = own.getattr(intern!(py, "_on_resume"))?;
+    event_loop.call_method1(intern!(py, "call_soon"), (callback,))?;
+    own.get().inner().resuming = true;
+    Ok(())
+}
+
+/// Acts on everything that was read; false if the connection is closed now, or time is up.
+fn pump(own: Own<'_, '_>, until: Instant) -> bool {
     let connection = own.get();
     loop {
+        if Instant::now() >= until {
+            if let Err(error) = resume(own) {
+                error.write_unraisable(own.py(), Some(own.as_any()));
+            }
+            return false;
+        }
         let event = connection.inner().link().map(|link| link.session_mut().event());
         match event {
             None => return false,
