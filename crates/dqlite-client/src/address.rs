@@ -26,8 +26,14 @@ pub struct Address {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
-    Tcp { host: String, port: u16 },
-    Unix { path: PathBuf, leads_as: Option<Box<Address>> },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: PathBuf,
+        leads_as: Option<Box<Address>>,
+    },
 }
 
 impl Address {
@@ -96,7 +102,10 @@ impl Address {
     /// Under which name the server behind it leads.
     pub(crate) fn leads_as(&self) -> &str {
         match &self.place {
-            Place::Unix { leads_as: Some(advertised), .. } => advertised.as_str(),
+            Place::Unix {
+                leads_as: Some(advertised),
+                ..
+            } => advertised.as_str(),
             Place::Tcp { .. } | Place::Unix { .. } => self.as_str(),
         }
     }
@@ -108,7 +117,10 @@ impl Address {
     /// Whether a server dialled here that names `leader` as the leader means itself.
     pub(crate) fn is_named(&self, leader: &Self) -> bool {
         match &self.place {
-            Place::Unix { leads_as: Some(advertised), .. } => **advertised == *leader,
+            Place::Unix {
+                leads_as: Some(advertised),
+                ..
+            } => **advertised == *leader,
             Place::Tcp { .. } | Place::Unix { .. } => self == leader,
         }
     }
@@ -123,7 +135,10 @@ impl Address {
         if has_port(text) {
             return Ok(address);
         }
-        Ok(Self { given: address.canonical(), ..address })
+        Ok(Self {
+            given: address.canonical(),
+            ..address
+        })
     }
 }
 
@@ -138,14 +153,18 @@ fn split(text: &str, default_port: Option<u16>) -> Result<(&str, u16), String> {
     if text.starts_with('@') {
         return Err("abstract sockets cannot be dialled from another process".to_owned());
     }
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     if !has_port(text) {
         let port = default_port.ok_or_else(|| "names no port; write HOST:PORT".to_owned())?;
         return Ok((bare.map_or(text, |_| text), port));
     }
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     if host.contains(':') && !host.starts_with('[') {
-        return Err(format!("IPv6 needs brackets: [{text}]:PORT or [{host}]:{port}"));
+        return Err(format!(
+            "IPv6 needs brackets: [{text}]:PORT or [{host}]:{port}"
+        ));
     }
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("the port {port:?} is not a number"));
@@ -162,8 +181,12 @@ fn split(text: &str, default_port: Option<u16>) -> Result<(&str, u16), String> {
 fn check_host(host: &str) -> Result<String, String> {
     const WILDCARD: &str = "a wildcard cannot be dialled; name the host";
     if let Some(open) = host.strip_prefix('[') {
-        let inner = open.strip_suffix(']').ok_or_else(|| "the bracket is not closed".to_owned())?;
-        let ip = inner.parse::<Ipv6Addr>().map_err(|_| format!("{inner:?} is not IPv6"))?;
+        let inner = open
+            .strip_suffix(']')
+            .ok_or_else(|| "the bracket is not closed".to_owned())?;
+        let ip = inner
+            .parse::<Ipv6Addr>()
+            .map_err(|_| format!("{inner:?} is not IPv6"))?;
         if ip.is_unspecified() {
             return Err(WILDCARD.to_owned());
         }
@@ -182,7 +205,9 @@ fn check_host(host: &str) -> Result<String, String> {
     if let Some(odd) = host.chars().find(odd) {
         return Err(format!("{odd:?} cannot be part of a host name"));
     }
-    let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let numeric = host
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
     if numeric && host.parse::<Ipv4Addr>().is_err() {
         return Err(format!("{host} is not an IPv4 address"));
     }
@@ -232,7 +257,10 @@ mod tests {
         assert_eq!(canonical("[0:0::1]:9001"), "[::1]:9001");
         assert_eq!(canonical("h"), "h:9001");
         assert_eq!(canonical("[::1]"), "[::1]:9001");
-        assert_eq!(Address::parse("H:1").unwrap(), Address::parse("h:01").unwrap());
+        assert_eq!(
+            Address::parse("H:1").unwrap(),
+            Address::parse("h:01").unwrap()
+        );
         assert_eq!(Address::parse("H:1").unwrap().as_str(), "H:1");
     }
 
@@ -262,7 +290,12 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains(why), "{text:?}: {error}");
         }
-        assert!(Address::advertised("h").unwrap_err().to_string().contains("no port"));
+        assert!(
+            Address::advertised("h")
+                .unwrap_err()
+                .to_string()
+                .contains("no port")
+        );
     }
 
     #[test]

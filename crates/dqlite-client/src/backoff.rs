@@ -59,7 +59,9 @@ mod tests {
     fn equal_seeds_give_equal_delays() {
         let delays = |seed| {
             let mut backoff = Backoff::new(Duration::from_millis(25), Duration::from_secs(1), seed);
-            std::iter::repeat_with(|| backoff.next(Duration::MAX)).take(8).collect::<Vec<_>>()
+            std::iter::repeat_with(|| backoff.next(Duration::MAX))
+                .take(8)
+                .collect::<Vec<_>>()
         };
         assert_eq!(delays(7), delays(7));
         assert_ne!(delays(7), delays(8));

@@ -60,7 +60,11 @@ impl Ask {
         };
         Ok(Self {
             ticket: session.queue(request)?,
-            call: Call { effect, in_transaction: false, one_query: false },
+            call: Call {
+                effect,
+                in_transaction: false,
+                one_query: false,
+            },
             address: address.to_owned(),
         })
     }

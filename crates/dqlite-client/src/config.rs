@@ -179,7 +179,13 @@ impl Config {
         });
         let bounds = Bounds::until(Some(deadline), fastrand::u64(..));
         let leader = self.memory.leader();
-        Search::new(leader.as_ref(), &members, &self.hosts, bounds, Instant::now())
+        Search::new(
+            leader.as_ref(),
+            &members,
+            &self.hosts,
+            bounds,
+            Instant::now(),
+        )
     }
 
     /// What a connection to the leader is for.
@@ -202,31 +208,39 @@ impl Config {
         if let Some(class) = class {
             self.memory.learn_class(server, class);
         }
-        if let Some(members) = members
-            && let Err(error) = self.store.set(&members)
-        {
+        let Some(members) = members else {
+            return;
+        };
+        self.memory.refreshed(Instant::now());
+        if let Err(error) = self.store.set(&members) {
             tracing::warn!(target: "dqlite", %error, "the members cannot be saved");
         }
     }
-
 }
 
 #[cfg(feature = "yaml")]
-#[expect(clippy::unnecessary_wraps, reason = "the twin without the feature can only fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the twin without the feature can only fail"
+)]
 fn file(path: &str, save: bool) -> Result<Arc<dyn NodeStore>> {
     Ok(Arc::new(node_store::YamlFile::new(path, save)))
 }
 
 #[cfg(not(feature = "yaml"))]
 fn file(path: &str, _save: bool) -> Result<Arc<dyn NodeStore>> {
-    Err(Error::config(format!("node store {path}: built without the feature yaml")))
+    Err(Error::config(format!(
+        "node store {path}: built without the feature yaml"
+    )))
 }
 
 /// Splits off what stands before `://`, or `file:`.
 fn split_scheme(target: &str) -> (&str, &str) {
     match target.split_once("://") {
         Some((scheme, rest)) => (scheme, rest),
-        None => target.strip_prefix("file:").map_or(("", target), |rest| ("file", rest)),
+        None => target
+            .strip_prefix("file:")
+            .map_or(("", target), |rest| ("file", rest)),
     }
 }
 
@@ -234,7 +248,9 @@ fn hosts_and_database(text: &str, target: &str) -> Result<Config> {
     let wrong = |why: String| Error::config(format!("{why} in {target:?}"));
     let (hosts, database) = text.split_once('/').unwrap_or((text, ""));
     if hosts.contains('@') {
-        return Err(wrong("dqlite knows no users and passwords: remove what is before @".into()));
+        return Err(wrong(
+            "dqlite knows no users and passwords: remove what is before @".into(),
+        ));
     }
     let hosts = hosts.split(',').map(|host| Address::parse(host.trim()));
     let config = Config::new(hosts.collect::<Result<Vec<_>>>()?);
@@ -246,7 +262,9 @@ fn hosts_and_database(text: &str, target: &str) -> Result<Config> {
 
 /// One word that is meant to be a file, as with SQLite itself.
 fn refuse_file_name(text: &str) -> Result<()> {
-    let file = [".db", ".sqlite", ".sqlite3"].iter().any(|end| text.ends_with(end));
+    let file = [".db", ".sqlite", ".sqlite3"]
+        .iter()
+        .any(|end| text.ends_with(end));
     if text == ":memory:" || (file && !text.contains(['/', ','])) || text.starts_with(['/', '.']) {
         return Err(Error::config(format!(
             "{text:?} looks like a file; dqlite connects to servers: \
@@ -273,7 +291,11 @@ fn decode(text: &str) -> Result<String, String> {
             bytes.push(*byte);
             continue;
         }
-        let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        let digit = |byte: &u8| {
+            char::from(*byte)
+                .to_digit(16)
+                .and_then(|d| u8::try_from(d).ok())
+        };
         let [high, low, after @ ..] = rest else {
             return Err("an incomplete % escape".to_owned());
         };
@@ -312,7 +334,10 @@ mod tests {
     fn targets_of_every_form_are_read() {
         let config = Config::parse("dqlite://h1:1,H2,[fd00::3]:3/app?timeout=5s").unwrap();
         assert_eq!(hosts(&config), ["h1:1", "h2:9001", "[fd00::3]:3"]);
-        assert_eq!((config.database.as_str(), config.timeout.as_secs()), ("app", 5));
+        assert_eq!(
+            (config.database.as_str(), config.timeout.as_secs()),
+            ("app", 5)
+        );
         let config = Config::parse("h1:9001, h2/app").unwrap();
         assert_eq!((hosts(&config).len(), config.database.as_str()), (2, "app"));
         let config = Config::parse("dqlite+unix:///run/a%20b.sock?database=app").unwrap();
@@ -367,7 +392,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(hosts(&both), ["u:1"]);
-        assert_eq!((both.timeout.as_secs(), both.connect_timeout.as_secs()), (3, 2));
+        assert_eq!(
+            (both.timeout.as_secs(), both.connect_timeout.as_secs()),
+            (3, 2)
+        );
         let error = from(&[("DQLITE_TIMEOUT", "x")]).unwrap_err().to_string();
         assert!(error.contains("in DQLITE_TIMEOUT"), "{error}");
     }

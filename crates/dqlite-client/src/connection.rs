@@ -116,12 +116,7 @@ impl Connection {
     }
 
     /// Sends a statement; afterwards the transaction is what `before` has become by it.
-    async fn send(
-        &mut self,
-        plan: Plan<'_>,
-        deadline: Instant,
-        before: State,
-    ) -> Result<Answer> {
+    async fn send(&mut self, plan: Plan<'_>, deadline: Instant, before: State) -> Result<Answer> {
         let rolls_back = plan.rolls_back();
         let result = if let Err(error) = self.wire.ready(deadline).await {
             Err(plan.not_sent(error))

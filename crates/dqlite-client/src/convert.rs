@@ -49,7 +49,9 @@ impl ToParam for bool {
 impl ToParam for f64 {
     fn to_param(&self) -> Result<ValueRef<'_>> {
         if self.is_nan() {
-            return Err(Error::convert("NaN would be stored as NULL; bind None for that"));
+            return Err(Error::convert(
+                "NaN would be stored as NULL; bind None for that",
+            ));
         }
         Ok(ValueRef::Float(*self))
     }
@@ -58,7 +60,9 @@ impl ToParam for f64 {
 impl ToParam for f32 {
     fn to_param(&self) -> Result<ValueRef<'_>> {
         if self.is_nan() {
-            return Err(Error::convert("NaN would be stored as NULL; bind None for that"));
+            return Err(Error::convert(
+                "NaN would be stored as NULL; bind None for that",
+            ));
         }
         Ok(ValueRef::Float(f64::from(*self)))
     }
@@ -220,7 +224,10 @@ mod tests {
     fn null_is_only_an_option() {
         assert_eq!(i64::from_value(ValueRef::Null), None);
         assert_eq!(Option::<i64>::from_value(ValueRef::Null), Some(None));
-        assert_eq!(Option::<String>::from_value(ValueRef::Iso8601(b"")), Some(None));
+        assert_eq!(
+            Option::<String>::from_value(ValueRef::Iso8601(b"")),
+            Some(None)
+        );
         assert_eq!(None::<i64>.to_param().unwrap(), ValueRef::Null);
     }
 

@@ -418,7 +418,10 @@ mod tests {
     #[test]
     fn what_never_left_may_be_tried_elsewhere() {
         let error = Error::lost("h:1", Loss::Closed).judged(Progress::Unsent, WRITE);
-        assert_eq!((error.outcome(), error.retry()), (Outcome::NotSent, Retry::Elsewhere));
+        assert_eq!(
+            (error.outcome(), error.retry()),
+            (Outcome::NotSent, Retry::Elsewhere)
+        );
         assert!(error.is_retryable());
     }
 
@@ -431,7 +434,14 @@ mod tests {
         let verdict = outcome::of_failure(&failure, WRITE);
         let error = Error::rejected("h:1", failure, verdict, WRITE);
         assert_eq!(error.code(), Some(Code::CONSTRAINT_UNIQUE));
-        assert_eq!((error.outcome(), error.retry()), (Outcome::Refused, Retry::No));
-        assert!(error.to_string().starts_with("h:1: UNIQUE constraint failed: t.id"));
+        assert_eq!(
+            (error.outcome(), error.retry()),
+            (Outcome::Refused, Retry::No)
+        );
+        assert!(
+            error
+                .to_string()
+                .starts_with("h:1: UNIQUE constraint failed: t.id")
+        );
     }
 }

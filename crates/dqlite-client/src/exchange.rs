@@ -64,7 +64,11 @@ impl Exchange for Drain {
     }
 
     fn call(&self) -> Call {
-        Call { effect: Effect::Write, in_transaction: false, one_query: false }
+        Call {
+            effect: Effect::Write,
+            in_transaction: false,
+            one_query: false,
+        }
     }
 }
 
@@ -102,7 +106,8 @@ impl Stop {
         }
         let progress = exchange.progress(session);
         exchange.abandon(session);
-        self.plain(session, address).judged(progress, exchange.call())
+        self.plain(session, address)
+            .judged(progress, exchange.call())
     }
 
     /// The same where no request of the caller is under way.

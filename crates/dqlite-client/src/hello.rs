@@ -128,11 +128,10 @@ impl Exchange for Hello {
 
     fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Greeting>> {
         match event {
-            Event::Reply { ticket, response: Response::Server { address, .. } }
-                if ticket == self.leader =>
-            {
-                self.named(session, &address)
-            }
+            Event::Reply {
+                ticket,
+                response: Response::Server { address, .. },
+            } if ticket == self.leader => self.named(session, &address),
             Event::Reply { ticket, response } => self.reply(ticket, response),
             // Members are a courtesy; the connection is as good without.
             Event::Failed { ticket, .. } if self.confirmed && self.members == Some(ticket) => {

@@ -43,7 +43,10 @@ pub(crate) async fn search(
                 purpose.ask_members = probe.ask_members;
                 let config = config.clone();
                 attempts.spawn(async move {
-                    (probe.id, attempt(&config, probe.address, purpose, probe.until).await)
+                    (
+                        probe.id,
+                        attempt(&config, probe.address, purpose, probe.until).await,
+                    )
                 });
                 continue;
             }
@@ -72,11 +75,7 @@ pub(crate) async fn search(
 }
 
 /// Connects to one server, whether it leads or not.
-pub(crate) async fn connect(
-    config: &Config,
-    address: &Address,
-    deadline: Instant,
-) -> Result<Wire> {
+pub(crate) async fn connect(config: &Config, address: &Address, deadline: Instant) -> Result<Wire> {
     let purpose = Purpose {
         database: None,
         ask_members: false,
@@ -173,4 +172,3 @@ async fn open_one(target: &SockAddr) -> io::Result<Box<dyn Stream>> {
     transport::finish(&SockRef::from(&stream))?;
     Ok(Box::new(stream))
 }
-

@@ -25,13 +25,13 @@ mod transport;
 #[cfg(feature = "tokio")]
 mod wire;
 
-pub use dqlite_proto as proto;
-pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use address::Address;
 pub use config::Config;
 #[cfg(feature = "tokio")]
 pub use connection::{Connection, Transaction, connect};
 pub use convert::{FromValue, ToParam};
+pub use dqlite_proto as proto;
+pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use error::{Attempt, AttemptKind, Error, ErrorKind, Result};
 pub use params::Params;
 pub use row::Row;

@@ -60,14 +60,15 @@ impl Memory {
         known.leader.take_if(|leader| leader == server);
     }
 
-    /// Whether it is time to ask for the members; if so, the caller does it.
+    /// Whether it is time to ask for the members.
     pub(crate) fn is_stale(&self, now: Instant) -> bool {
-        let mut known = self.known();
-        let stale = known.asked.is_none_or(|at| now.saturating_duration_since(at) > MEMBERS_FRESH);
-        if stale {
-            known.asked = Some(now);
-        }
-        stale
+        let asked = self.known().asked;
+        asked.is_none_or(|at| now.saturating_duration_since(at) > MEMBERS_FRESH)
+    }
+
+    /// The members are known.
+    pub(crate) fn refreshed(&self, now: Instant) {
+        self.known().asked = Some(now);
     }
 }
 
@@ -93,6 +94,7 @@ mod tests {
         let memory = Memory::default();
         let now = Instant::now();
         assert!(memory.is_stale(now));
+        memory.refreshed(now);
         assert!(!memory.is_stale(now + MEMBERS_FRESH));
         assert!(memory.is_stale(now + MEMBERS_FRESH + Duration::from_millis(1)));
     }

@@ -37,7 +37,11 @@ impl Memory {
 
 impl NodeStore for Memory {
     fn get(&self) -> Result<Vec<NodeInfo>> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        Ok(self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone())
     }
 
     fn set(&self, members: &[NodeInfo]) -> Result<()> {
@@ -104,9 +108,14 @@ mod yaml {
         fn read(&self) -> Result<(SystemTime, Vec<NodeInfo>)> {
             let io = |error| self.wrong(crate::error::reason(&error));
             let file = File::open(&self.path).map_err(io)?;
-            let changed = file.metadata().and_then(|data| data.modified()).map_err(io)?;
+            let changed = file
+                .metadata()
+                .and_then(|data| data.modified())
+                .map_err(io)?;
             let mut text = String::new();
-            file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
+            file.take(FILE_BYTES_MAX + 1)
+                .read_to_string(&mut text)
+                .map_err(io)?;
             if text.len() as u64 > FILE_BYTES_MAX {
                 return Err(self.wrong("is larger than 1 MiB"));
             }
@@ -114,7 +123,10 @@ mod yaml {
         }
 
         fn write(&self, text: &str) -> std::io::Result<()> {
-            let folder = self.path.parent().filter(|path| !path.as_os_str().is_empty());
+            let folder = self
+                .path
+                .parent()
+                .filter(|path| !path.as_os_str().is_empty());
             let folder = folder.unwrap_or_else(|| Path::new("."));
             let name = self.path.file_name().unwrap_or_default().to_string_lossy();
             let new = folder.join(format!(".{name}.{}.new", std::process::id()));
@@ -136,7 +148,9 @@ mod yaml {
 
     impl NodeStore for YamlFile {
         fn get(&self) -> Result<Vec<NodeInfo>> {
-            let changed = std::fs::metadata(&self.path).and_then(|data| data.modified()).ok();
+            let changed = std::fs::metadata(&self.path)
+                .and_then(|data| data.modified())
+                .ok();
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((at, members)) = seen.as_ref()
                 && changed == Some(*at)
@@ -152,7 +166,8 @@ mod yaml {
             if !self.save || !has_voter(members) || self.get().is_ok_and(|known| known == members) {
                 return Ok(());
             }
-            self.write(&render(members)).map_err(|error| self.wrong(crate::error::reason(&error)))
+            self.write(&render(members))
+                .map_err(|error| self.wrong(crate::error::reason(&error)))
         }
     }
 
@@ -160,7 +175,11 @@ mod yaml {
     fn render(members: &[NodeInfo]) -> String {
         let mut text = String::new();
         for member in members {
-            let quote = if member.address.starts_with(['[', '@']) { "'" } else { "" };
+            let quote = if member.address.starts_with(['[', '@']) {
+                "'"
+            } else {
+                ""
+            };
             let (id, address, role) = (member.id, &member.address, member.role.to_wire());
             // Writing to a string cannot fail.
             let _ = write!(
@@ -187,9 +206,14 @@ mod yaml {
                 return Err(format!("entry {nth} has no address"));
             }
             if known && id == 0 {
-                return Err(format!("entry {nth} ({address}) has no id while others have one"));
+                return Err(format!(
+                    "entry {nth} ({address}) has no id while others have one"
+                ));
             }
-            if members.iter().any(|m| m.address == address || (id != 0 && m.id == id)) {
+            if members
+                .iter()
+                .any(|m| m.address == address || (id != 0 && m.id == id))
+            {
                 return Err(format!("entry {nth} ({address}) is there twice"));
             }
             let role = role.0;
@@ -259,7 +283,8 @@ mod yaml {
 
         #[test]
         fn other_spellings_are_read() {
-            let text = "# ours\n- address: \"h:1\"\n  role: stand-by\n  id: 7\n- {ID: 8, Address: i:2}\n";
+            let text =
+                "# ours\n- address: \"h:1\"\n  role: stand-by\n  id: 7\n- {ID: 8, Address: i:2}\n";
             let read = parse(text).unwrap();
             assert_eq!(read[0].role, Role::StandBy);
             assert_eq!((read[1].id, read[1].role), (8, Role::Voter));
@@ -269,9 +294,18 @@ mod yaml {
         #[test]
         fn contradictions_are_named() {
             for (text, why) in [
-                ("- {ID: 1, Address: a}\n- {ID: 1, Address: b}\n", "entry 2 (b) is there twice"),
-                ("- {ID: 1, Address: a}\n- {ID: 2, Address: a}\n", "entry 2 (a) is there twice"),
-                ("- {ID: 1, Address: a}\n- {Address: b}\n", "entry 2 (b) has no id"),
+                (
+                    "- {ID: 1, Address: a}\n- {ID: 1, Address: b}\n",
+                    "entry 2 (b) is there twice",
+                ),
+                (
+                    "- {ID: 1, Address: a}\n- {ID: 2, Address: a}\n",
+                    "entry 2 (a) is there twice",
+                ),
+                (
+                    "- {ID: 1, Address: a}\n- {Address: b}\n",
+                    "entry 2 (b) has no id",
+                ),
                 ("- {ID: 1}\n", "entry 1 has no address"),
                 ("- {ID: 1, Address: a, Role: 9}\n", "is no role"),
             ] {
@@ -294,7 +328,11 @@ mod yaml {
             assert_eq!(store.get().unwrap(), members()[..1]);
             store.set(&[]).unwrap();
             store.set(&members()[1..]).unwrap();
-            assert_eq!(store.get().unwrap(), members()[..1], "a list without voters is ignored");
+            assert_eq!(
+                store.get().unwrap(),
+                members()[..1],
+                "a list without voters is ignored"
+            );
             assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         }
 

@@ -57,7 +57,8 @@ fn by_position<'v>(
     }
     for (at, value) in values.enumerate() {
         let pushed = value.to_param().and_then(|value| Ok(out.push(value)?));
-        pushed.map_err(|error| Error::new(error.kind(), format!("parameter {}: {error}", at + 1)))?;
+        pushed
+            .map_err(|error| Error::new(error.kind(), format!("parameter {}: {error}", at + 1)))?;
     }
     Ok(())
 }
@@ -97,16 +98,21 @@ impl Params for &[(&str, &dyn ToParam)] {
         };
         for (key, _) in self {
             if !wanted.names.iter().any(|(name, _)| is(name, key)) {
-                return Err(Error::usage(format!("the statement has no parameter {key:?}")));
+                return Err(Error::usage(format!(
+                    "the statement has no parameter {key:?}"
+                )));
             }
         }
         for (name, _) in &wanted.names {
             let shown = String::from_utf8_lossy(name);
             let Some((_, value)) = self.iter().find(|(key, _)| is(name, key)) else {
-                return Err(Error::usage(format!("no value given for the parameter {shown}")));
+                return Err(Error::usage(format!(
+                    "no value given for the parameter {shown}"
+                )));
             };
             let pushed = value.to_param().and_then(|value| Ok(out.push(value)?));
-            let named = |error: Error| Error::new(error.kind(), format!("parameter {shown}: {error}"));
+            let named =
+                |error: Error| Error::new(error.kind(), format!("parameter {shown}: {error}"));
             pushed.map_err(named)?;
         }
         Ok(())
@@ -163,7 +169,10 @@ mod tests {
         assert_eq!(bind("SELECT ?1, ?1", [1]).unwrap().len(), 1);
         let error = bind("SELECT ?, ?", params![1]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Usage);
-        assert_eq!(error.to_string(), "the statement takes 2 parameters, 1 given");
+        assert_eq!(
+            error.to_string(),
+            "the statement takes 2 parameters, 1 given"
+        );
         assert!(bind("SELECT '?'", ()).unwrap().is_empty());
     }
 
@@ -171,7 +180,12 @@ mod tests {
     fn values_that_cannot_be_sent_are_named() {
         let error = bind("SELECT ?, ?", (1, "a\0b")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Convert);
-        assert!(error.to_string().starts_with("parameter 2: text with a NUL"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("parameter 2: text with a NUL"),
+            "{error}"
+        );
         let error = bind("SELECT ?", [u64::MAX]).unwrap_err();
         assert!(error.to_string().contains("does not fit"), "{error}");
     }
@@ -179,9 +193,19 @@ mod tests {
     #[test]
     fn names_are_found_with_and_without_their_sigil() {
         let bound = bind("SELECT :b, @a, :b", named_params! { "a": 1, ":b": 2 }).unwrap();
-        assert_eq!(bound, [dqlite_proto::Value::Integer(2), dqlite_proto::Value::Integer(1)]);
+        assert_eq!(
+            bound,
+            [
+                dqlite_proto::Value::Integer(2),
+                dqlite_proto::Value::Integer(1)
+            ]
+        );
         let missing = bind("SELECT :a, :b", named_params! { "a": 1 }).unwrap_err();
-        assert!(missing.to_string().contains("no value given for the parameter :b"));
+        assert!(
+            missing
+                .to_string()
+                .contains("no value given for the parameter :b")
+        );
         let unknown = bind("SELECT :a", named_params! { "a": 1, "z": 2 }).unwrap_err();
         assert!(unknown.to_string().contains("no parameter \"z\""));
         assert!(bind("SELECT ?, :a", named_params! { "a": 1 }).is_err());

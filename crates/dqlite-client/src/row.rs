@@ -51,9 +51,19 @@ impl Row {
         let at = column.find(self)?;
         let value = self.get_ref(at)?;
         T::from_value(value).ok_or_else(|| {
-            let (name, what) = (self.columns.get(at).unwrap_or_default(), convert::name(value));
-            let hint = if value == ValueRef::Null { "; read it as an Option" } else { "" };
-            let text = format!("column {at} ({name:?}) holds {what}, not a {}{hint}", T::NAME);
+            let (name, what) = (
+                self.columns.get(at).unwrap_or_default(),
+                convert::name(value),
+            );
+            let hint = if value == ValueRef::Null {
+                "; read it as an Option"
+            } else {
+                ""
+            };
+            let text = format!(
+                "column {at} ({name:?}) holds {what}, not a {}{hint}",
+                T::NAME
+            );
             Error::convert(text)
         })
     }
@@ -61,14 +71,19 @@ impl Row {
     /// A column without converting it.
     pub fn get_ref(&self, column: impl Column) -> Result<ValueRef<'_>> {
         let at = column.find(self)?;
-        self.cells.get(at).map(Cell::as_ref).ok_or_else(|| no_column(&at, self))
+        self.cells
+            .get(at)
+            .map(Cell::as_ref)
+            .ok_or_else(|| no_column(&at, self))
     }
 
     /// All rows of a frame.
     pub(crate) fn read(frame: &RowsFrame, into: &mut Vec<Self>) -> Result<(), DecodeError> {
         let mut cursor = frame.rows();
         while let Some(row) = cursor.next_row()? {
-            let cells = row.map(|value| value.map(Cell::from)).collect::<Result<_, _>>()?;
+            let cells = row
+                .map(|value| value.map(Cell::from))
+                .collect::<Result<_, _>>()?;
             let columns = Arc::clone(frame.columns());
             into.push(Self { columns, cells });
         }
@@ -84,13 +99,19 @@ pub trait Column {
 
 impl Column for usize {
     fn find(self, row: &Row) -> Result<usize> {
-        if self < row.len() { Ok(self) } else { Err(no_column(&self, row)) }
+        if self < row.len() {
+            Ok(self)
+        } else {
+            Err(no_column(&self, row))
+        }
     }
 }
 
 impl Column for &str {
     fn find(self, row: &Row) -> Result<usize> {
-        row.columns.position(self).ok_or_else(|| no_column(&self, row))
+        row.columns
+            .position(self)
+            .ok_or_else(|| no_column(&self, row))
     }
 }
 
@@ -145,7 +166,11 @@ mod tests {
     fn columns_are_read_by_index_and_by_name() {
         let row = row();
         assert_eq!(row.get::<i64>(0).unwrap(), 7);
-        assert_eq!(row.get::<i64>("id").unwrap(), 7, "of equal names, the first");
+        assert_eq!(
+            row.get::<i64>("id").unwrap(),
+            7,
+            "of equal names, the first"
+        );
         assert_eq!(row.get::<String>(2).unwrap(), "x");
         assert_eq!(row.get::<Option<String>>("name").unwrap(), None);
     }

@@ -220,7 +220,11 @@ impl Search {
                 (Some(last), _) => last.clone(),
                 (None, State::Running(since)) => {
                     let elapsed = now.saturating_duration_since(since);
-                    (AttemptKind::Timeout, "no answer in time".to_owned(), elapsed)
+                    (
+                        AttemptKind::Timeout,
+                        "no answer in time".to_owned(),
+                        elapsed,
+                    )
                 }
                 (None, _) => return None,
             };
@@ -229,7 +233,12 @@ impl Search {
                 _ => text,
             };
             let address = candidate.address.to_string();
-            Some(Attempt { address, kind, text, elapsed })
+            Some(Attempt {
+                address,
+                kind,
+                text,
+                elapsed,
+            })
         };
         self.candidates.iter().filter_map(attempt).collect()
     }
@@ -239,7 +248,10 @@ impl Search {
         let attempts = self.attempts(now);
         let seconds = now.saturating_duration_since(self.started).as_secs_f64();
         let plural = if self.rounds == 1 { "" } else { "s" };
-        let mut text = format!("no leader found within {seconds:.1} s ({} round{plural})", self.rounds);
+        let mut text = format!(
+            "no leader found within {seconds:.1} s ({} round{plural})",
+            self.rounds
+        );
         for attempt in &attempts {
             // Writing to a string cannot fail.
             let _ = write!(text, "\n  {}  {}", attempt.address, attempt.text);
@@ -261,7 +273,12 @@ impl Search {
     fn begin_probe(&mut self, now: Instant) -> Option<Probe> {
         let waiting = |candidate: &Candidate| candidate.state == State::Waiting;
         // Whoever was named as the leader comes first; otherwise the order of the list counts.
-        let hops = self.candidates.iter().filter(|c| waiting(c)).map(|c| c.hops).max()?;
+        let hops = self
+            .candidates
+            .iter()
+            .filter(|c| waiting(c))
+            .map(|c| c.hops)
+            .max()?;
         let next = |candidate: &Candidate| waiting(candidate) && candidate.hops == hops;
         let at = self.candidates.iter().position(next)?;
         let candidate = self.candidates.get_mut(at)?;
@@ -270,7 +287,10 @@ impl Search {
         Some(Probe {
             id: ProbeId(at),
             address: candidate.address.clone(),
-            until: self.bounds.deadline.map_or(until, |deadline| deadline.min(until)),
+            until: self
+                .bounds
+                .deadline
+                .map_or(until, |deadline| deadline.min(until)),
             ask_members: !candidate.asked_members,
         })
     }
@@ -291,7 +311,10 @@ impl Search {
             }
             return;
         }
-        let election = self.candidates.iter().any(|candidate| candidate.voter_waits);
+        let election = self
+            .candidates
+            .iter()
+            .any(|candidate| candidate.voter_waits);
         let cap = if election { PAUSE_ELECTION } else { PAUSE_MAX };
         self.pause = Some(now + self.backoff.next(cap).max(Duration::from_millis(1)));
     }
@@ -344,7 +367,10 @@ impl Search {
         let text = format!("says {to} leads");
         let hops = hops.saturating_add(1);
         if hops > self.bounds.hops_max {
-            return (AttemptKind::Redirected { to }, format!("{text}, one redirect too many"));
+            return (
+                AttemptKind::Redirected { to },
+                format!("{text}, one redirect too many"),
+            );
         }
         let known = self.add(address, None);
         if let Some(target) = known.and_then(|at| self.candidates.get_mut(at))
@@ -393,7 +419,10 @@ impl Search {
 impl Search {
     fn follow_up(&self, to: &str, text: String) -> String {
         let leader = Address::advertised(to).ok();
-        let named = self.candidates.iter().find(|c| Some(&c.address) == leader.as_ref());
+        let named = self
+            .candidates
+            .iter()
+            .find(|c| Some(&c.address) == leader.as_ref());
         match named.and_then(|candidate| candidate.last.as_ref()) {
             Some((_, reason, _)) => format!("{text}: {reason}"),
             None => text,
@@ -401,10 +430,16 @@ impl Search {
     }
 
     fn quorum(&self) -> Option<String> {
-        let voters = self.candidates.iter().filter(|c| c.role == Some(Role::Voter));
+        let voters = self
+            .candidates
+            .iter()
+            .filter(|c| c.role == Some(Role::Voter));
         let silent = |candidate: &&Candidate| {
             let kind = candidate.last.as_ref().map(|(kind, ..)| kind);
-            !matches!(kind, Some(AttemptKind::NoLeader | AttemptKind::Redirected { .. }))
+            !matches!(
+                kind,
+                Some(AttemptKind::NoLeader | AttemptKind::Redirected { .. })
+            )
         };
         let (all, silent) = (voters.clone().count(), voters.filter(silent).count());
         (all > 0 && silent * 2 >= all)

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use dqlite_proto::outcome::{self, Call, Effect};
-use dqlite_proto::sql::{self, Statement, StatementKind};
 use dqlite_proto::session::Progress;
+use dqlite_proto::sql::{self, Statement, StatementKind};
 use dqlite_proto::{
     Event, Outcome, Request, Response, Retry, RowsFrame, ServerClass, Session, Ticket,
 };
@@ -65,7 +65,9 @@ impl<'s> Plan<'s> {
         check_danger(&statement, state, class.unwrap_or_default())?;
         let mut values = dqlite_proto::Params::new();
         params.write(&statement.parameters, &mut values)?;
-        let optimizes = statement.pragma.is_some_and(|p| p.is("optimize") && !p.has_value);
+        let optimizes = statement
+            .pragma
+            .is_some_and(|p| p.is("optimize") && !p.has_value);
         let route = match statement.returns_rows() {
             _ if optimizes => Route::Exec,
             true if statement.returning => Route::Prepared,
@@ -80,7 +82,11 @@ impl<'s> Plan<'s> {
             _ => Effect::Read,
         };
         // The plain form hangs servers when there is work to do.
-        let sql = if optimizes { "PRAGMA optimize=0x10002" } else { text };
+        let sql = if optimizes {
+            "PRAGMA optimize=0x10002"
+        } else {
+            text
+        };
         Ok(Self {
             sql: Cow::Borrowed(sql),
             params: values,
@@ -156,7 +162,9 @@ fn check_danger(statement: &Statement<'_>, state: State, class: ServerClass) -> 
     let pragma = |name| statement.pragma.is_some_and(|p| p.is(name) && p.has_value);
     let checkpoint = statement.pragma.is_some_and(|p| p.is("wal_checkpoint"));
     if early && (statement.kind == StatementKind::Attach || pragma("journal_mode") || checkpoint) {
-        return Err(Error::usage("this statement would damage this server, which is older than 1.15"));
+        return Err(Error::usage(
+            "this statement would damage this server, which is older than 1.15",
+        ));
     }
     Ok(())
 }
@@ -208,13 +216,24 @@ impl Exchange for Running<'_> {
 
     fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Answer>> {
         match event {
-            Event::Reply { response: Response::Result { last_insert_id, rows_affected }, .. } => {
+            Event::Reply {
+                response:
+                    Response::Result {
+                        last_insert_id,
+                        rows_affected,
+                    },
+                ..
+            } => {
                 let done = self.done(last_insert_id, rows_affected);
-                Ok(Some(Answer { done, rows: Vec::new() }))
+                Ok(Some(Answer {
+                    done,
+                    rows: Vec::new(),
+                }))
             }
-            Event::Reply { response: Response::Stmt { id, .. }, .. } if self.preparing => {
-                self.run(session, id).map(|()| None)
-            }
+            Event::Reply {
+                response: Response::Stmt { id, .. },
+                ..
+            } if self.preparing => self.run(session, id).map(|()| None),
             Event::Reply { .. } => Err(unexpected(&self.address)),
             Event::Rows { frame, done, .. } => {
                 self.rows(&frame)?;
@@ -222,13 +241,25 @@ impl Exchange for Running<'_> {
                     return Ok(None);
                 }
                 let rows = std::mem::take(&mut self.rows);
-                let counted = if self.plan.kind.counts_rows() { rows.len() as u64 } else { 0 };
-                let done = Done { last_insert_id: None, rows_affected: counted };
+                let counted = if self.plan.kind.counts_rows() {
+                    rows.len() as u64
+                } else {
+                    0
+                };
+                let done = Done {
+                    last_insert_id: None,
+                    rows_affected: counted,
+                };
                 Ok(Some(Answer { done, rows }))
             }
             Event::Failed { failure, .. } => {
                 let verdict = outcome::of_failure(&failure, self.call());
-                Err(Error::rejected(&self.address, failure, verdict, self.call()))
+                Err(Error::rejected(
+                    &self.address,
+                    failure,
+                    verdict,
+                    self.call(),
+                ))
             }
         }
     }
@@ -239,7 +270,10 @@ impl Exchange for Running<'_> {
 
     fn call(&self) -> Call {
         if self.preparing {
-            return Call { effect: Effect::Read, ..self.plan.call };
+            return Call {
+                effect: Effect::Read,
+                ..self.plan.call
+            };
         }
         self.plan.call
     }

@@ -60,6 +60,7 @@ impl State {
         Ok(())
     }
 
+    #[cfg(feature = "tokio")]
     /// While a statement is under way: what is left if nobody waits for its end.
     pub(crate) const fn while_running(self) -> Self {
         match self {
@@ -85,7 +86,11 @@ impl State {
         }
         let Some(failure) = error.failure() else {
             // Refused before it was sent: with whom it would have been is not known.
-            return if error.address().is_none() { self } else { Self::Spent };
+            return if error.address().is_none() {
+                self
+            } else {
+                Self::Spent
+            };
         };
         let call = Call {
             effect: Effect::Write,
@@ -105,7 +110,11 @@ impl State {
 
 /// Between two attempts of a COMMIT that met a lock.
 pub(crate) fn commit_pauses() -> Backoff {
-    Backoff::new(Duration::from_millis(5), Duration::from_millis(100), fastrand::u64(..))
+    Backoff::new(
+        Duration::from_millis(5),
+        Duration::from_millis(100),
+        fastrand::u64(..),
+    )
 }
 
 /// Whether a ROLLBACK has left no transaction, whatever it said.
@@ -115,7 +124,10 @@ pub(crate) fn is_rolled_back(error: &Error) -> bool {
 
 /// Whether a COMMIT should be sent again: the transaction is open still.
 pub(crate) fn commits_again(error: &Error, deadline: Instant) -> bool {
-    let busy = matches!(error.failure_kind(), Some(FailureKind::Busy | FailureKind::InProgress));
+    let busy = matches!(
+        error.failure_kind(),
+        Some(FailureKind::Busy | FailureKind::InProgress)
+    );
     busy && error.kind() == ErrorKind::Rejected && Instant::now() < deadline
 }
 
@@ -126,8 +138,15 @@ mod tests {
     use super::*;
 
     fn failed(code: Code, message: &str) -> Error {
-        let failure = Failure { code, message: message.to_owned() };
-        let call = Call { effect: Effect::Write, in_transaction: true, one_query: false };
+        let failure = Failure {
+            code,
+            message: message.to_owned(),
+        };
+        let call = Call {
+            effect: Effect::Write,
+            in_transaction: true,
+            one_query: false,
+        };
         let verdict = outcome::of_failure(&failure, call);
         Error::rejected("h:1", failure, verdict, call)
     }
@@ -137,15 +156,27 @@ mod tests {
         let constraint = failed(Code::CONSTRAINT_UNIQUE, "UNIQUE constraint failed: t.id");
         assert_eq!(State::Open.after(&constraint, false), State::Doubtful);
         assert_eq!(State::Open.after(&constraint, true), State::Spent);
-        assert_eq!(State::Open.after(&failed(Code::ERROR, "no such table"), false), State::Open);
-        assert_eq!(State::Open.after(&failed(Code::FULL, "full"), false), State::Spent);
-        assert_eq!(State::Open.after(&failed(Code::NOT_LEADER, "not leader"), false), State::Spent);
+        assert_eq!(
+            State::Open.after(&failed(Code::ERROR, "no such table"), false),
+            State::Open
+        );
+        assert_eq!(
+            State::Open.after(&failed(Code::FULL, "full"), false),
+            State::Spent
+        );
+        assert_eq!(
+            State::Open.after(&failed(Code::NOT_LEADER, "not leader"), false),
+            State::Spent
+        );
         assert_eq!(State::None.after(&constraint, true), State::None);
     }
 
     #[test]
     fn what_was_never_sent_changes_nothing() {
-        assert_eq!(State::Open.after(&Error::usage("two parameters"), false), State::Open);
+        assert_eq!(
+            State::Open.after(&Error::usage("two parameters"), false),
+            State::Open
+        );
         assert!(State::Spent.check().is_err());
         assert!(State::Open.check().is_ok());
     }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -41,7 +42,10 @@ pub(crate) fn targets(address: &Address) -> io::Result<Option<Targets>> {
 
 /// Where a name leads; this blocks as long as the system's resolver does.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Targets> {
-    Ok((host, port).to_socket_addrs()?.map(SockAddr::from).collect())
+    Ok((host, port)
+        .to_socket_addrs()?
+        .map(SockAddr::from)
+        .collect())
 }
 
 fn unix(path: &Path) -> io::Result<SockAddr> {
@@ -93,6 +97,12 @@ pub(crate) fn hurry(socket: &SockRef<'_>) {
     let _ = socket.set_tcp_quickack(true);
 }
 
+/// Whether nothing has come on a socket and nobody has closed it.
+pub(crate) fn is_quiet(socket: &SockRef<'_>) -> bool {
+    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+    peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+}
+
 /// An attempt that ended with an error of the system.
 pub(crate) fn miss(error: &io::Error) -> (AttemptKind, String) {
     use io::ErrorKind as Io;
@@ -120,7 +130,10 @@ pub(crate) fn closed(error: &Error) -> Answer {
 pub(crate) fn unresolved(host: &str, error: Option<&io::Error>) -> (AttemptKind, String) {
     let why = error.map_or_else(|| "it has no address".to_owned(), ToString::to_string);
     let why = why.trim_start_matches("failed to lookup address information: ");
-    (AttemptKind::Unresolved, format!("cannot resolve {host}: {why}"))
+    (
+        AttemptKind::Unresolved,
+        format!("cannot resolve {host}: {why}"),
+    )
 }
 
 #[cfg(test)]

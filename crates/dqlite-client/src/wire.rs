@@ -23,17 +23,33 @@ const READ_BYTES_MAX: usize = 64 << 10;
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync {
     /// Has what came in acknowledged at once, where that is a question.
     fn hurry(&self) {}
+
+    /// Whether nothing has come and nobody has closed it. Asks the kernel: what tokio knows is as
+    /// old as its last look.
+    fn is_quiet(&self) -> bool;
 }
 
 impl Stream for TcpStream {
     fn hurry(&self) {
         transport::hurry(&SockRef::from(self));
     }
+
+    fn is_quiet(&self) -> bool {
+        transport::is_quiet(&SockRef::from(self))
+    }
 }
 
-impl Stream for UnixStream {}
+impl Stream for UnixStream {
+    fn is_quiet(&self) -> bool {
+        transport::is_quiet(&SockRef::from(self))
+    }
+}
 
-impl Stream for Empty {}
+impl Stream for Empty {
+    fn is_quiet(&self) -> bool {
+        false
+    }
+}
 
 /// A connection. Every exchange may be given up by dropping its future: what is left of it is
 /// read and thrown away before the next one begins.
@@ -78,8 +94,7 @@ impl Wire {
         if !self.session.is_idle() {
             let drained = self.bounded(&mut Drain, deadline).await;
             drained.map_err(|stop| stop.plain(&mut self.session, self.address.as_str()))?;
-        } else if poll_fn(|cx| Poll::Ready(self.poll_fill(cx).is_ready())).await {
-            // Closed, or something came unasked.
+        } else if !self.stream.is_quiet() {
             self.session.lose();
         }
         if self.session.is_lost() {
@@ -106,9 +121,9 @@ impl Wire {
     ) -> Result<X::Output, Stop> {
         let started = Instant::now();
         let driven = tokio::time::timeout_at(deadline.into(), self.drive(exchange));
-        driven.await.unwrap_or_else(|_| {
-            Err(Stop::Late(deadline.saturating_duration_since(started)))
-        })
+        driven
+            .await
+            .unwrap_or_else(|_| Err(Stop::Late(deadline.saturating_duration_since(started))))
     }
 
     async fn drive<X: Exchange>(&mut self, exchange: &mut X) -> Result<X::Output, Stop> {
@@ -152,23 +167,22 @@ impl Wire {
         if self.mid_reply && self.session.pending() > 0 {
             self.stream.hurry();
         }
-        match (self.poll_fill(cx), failed) {
+        let input = self.session.input();
+        input.reserve(READ_BYTES_MAX);
+        match (pin!(self.stream.read_buf(input)).poll(cx), failed) {
             (Poll::Pending, Some(error)) => Poll::Ready(Err(error)),
             (read, _) => read,
         }
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let input = self.session.input();
-        input.reserve(READ_BYTES_MAX);
-        pin!(self.stream.read_buf(input)).poll(cx)
     }
 
     fn garbage(&mut self, error: ProtocolError) -> Stop {
         if error == ProtocolError::EmptyPart {
             // The server writes for ever. Kept open and unread it stands still; closed, it would
             // hold the read transaction and a thread until it restarts.
-            std::mem::forget(std::mem::replace(&mut self.stream, Box::new(tokio::io::empty())));
+            std::mem::forget(std::mem::replace(
+                &mut self.stream,
+                Box::new(tokio::io::empty()),
+            ));
         }
         self.broken(Loss::Protocol(error))
     }
@@ -180,6 +194,8 @@ impl Wire {
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Wire")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }

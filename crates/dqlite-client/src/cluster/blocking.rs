@@ -24,7 +24,10 @@ pub struct Admin {
 impl Admin {
     /// Nothing is sent before the first call.
     pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), link: None }
+        Self {
+            config: config.clone(),
+            link: None,
+        }
     }
 
     /// Who leads.
@@ -75,7 +78,10 @@ impl Admin {
 
     /// Sets the weight of a node until it restarts.
     pub fn weight(&self, address: &str, weight: u64) -> Result<()> {
-        super::empty(&self.ask_node(address, &Request::Weight { weight })?, address)
+        super::empty(
+            &self.ask_node(address, &Request::Weight { weight })?,
+            address,
+        )
     }
 
     /// The files of a database, from the leader. The leader stands still while it copies them.

@@ -21,11 +21,22 @@ use crate::error::{Error, ErrorKind, Result};
 /// A wish about the members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    Add { id: u64, address: String, role: Role },
-    Assign { id: u64, role: Role },
-    Remove { id: u64 },
+    Add {
+        id: u64,
+        address: String,
+        role: Role,
+    },
+    Assign {
+        id: u64,
+        role: Role,
+    },
+    Remove {
+        id: u64,
+    },
     /// Leadership goes to that member, or to whom the leader picks.
-    Transfer { to: Option<u64> },
+    Transfer {
+        to: Option<u64>,
+    },
 }
 
 /// A new voter has to catch up first.
@@ -38,9 +49,12 @@ impl Change {
     /// How long it may take.
     pub(crate) const fn timeout(&self) -> Duration {
         match self {
-            Self::Add { role: Role::Voter, .. } | Self::Assign { role: Role::Voter, .. } => {
-                PROMOTION_TIMEOUT
+            Self::Add {
+                role: Role::Voter, ..
             }
+            | Self::Assign {
+                role: Role::Voter, ..
+            } => PROMOTION_TIMEOUT,
             _ => TIMEOUT,
         }
     }
@@ -60,7 +74,10 @@ impl Change {
                     known.address
                 ))),
                 Some(known) if known.role == *role => Ok(None),
-                Some(_) => Ok(Some(Request::Assign { id: *id, role: *role })),
+                Some(_) => Ok(Some(Request::Assign {
+                    id: *id,
+                    role: *role,
+                })),
                 None => match members.iter().find(|member| member.address == *address) {
                     Some(known) => Err(refuse(format!(
                         "{address} belongs to id {} already; remove that one first",
@@ -72,7 +89,10 @@ impl Change {
             Self::Assign { id, role } => match member(*id) {
                 None => Err(refuse(format!("no member has the id {id}"))),
                 Some(known) if known.role == *role => Ok(None),
-                Some(_) => Ok(Some(Request::Assign { id: *id, role: *role })),
+                Some(_) => Ok(Some(Request::Assign {
+                    id: *id,
+                    role: *role,
+                })),
             },
             Self::Remove { id } => match member(*id) {
                 None => Ok(None),
@@ -167,7 +187,10 @@ impl Operation {
 
     /// The members, as told by the leader at that address.
     pub(crate) fn seen(&mut self, members: Vec<NodeInfo>, leader: &str) {
-        let known = members.iter().find(|member| member.address == leader).cloned();
+        let known = members
+            .iter()
+            .find(|member| member.address == leader)
+            .cloned();
         // A leader that is not, or no longer, among its own members: only a TRANSFER asks for it.
         let leader = known.unwrap_or_else(|| NodeInfo {
             id: 0,
@@ -184,7 +207,11 @@ impl Operation {
         let Err(error) = answer else {
             return Ok(moves);
         };
-        let known = |text: &str| error.failure().is_some_and(|failure| failure.message == text);
+        let known = |text: &str| {
+            error
+                .failure()
+                .is_some_and(|failure| failure.message == text)
+        };
         let again = match error.failure_kind() {
             // The connection was lost: reading tells.
             None => error.kind() != ErrorKind::Usage,
@@ -210,7 +237,10 @@ impl Operation {
             return Err(error);
         }
         self.doubtful |= error.outcome() == Outcome::Unknown;
-        let same = matches!(error.failure_kind(), Some(FailureKind::Busy | FailureKind::InProgress));
+        let same = matches!(
+            error.failure_kind(),
+            Some(FailureKind::Busy | FailureKind::InProgress)
+        );
         self.pause = Some(self.pauses.next(PAUSE_MAX).max(PAUSE_FIRST));
         self.last = Some(error);
         Ok(!same)
@@ -218,9 +248,16 @@ impl Operation {
 
     fn late(&mut self) -> Error {
         let seconds = self.change.timeout().as_secs();
-        let why = self.last.take().map_or_else(String::new, |error| format!(": {error}"));
+        let why = self
+            .last
+            .take()
+            .map_or_else(String::new, |error| format!(": {error}"));
         let text = format!("the change of the members was not confirmed within {seconds} s{why}");
-        let outcome = if self.doubtful { Outcome::Unknown } else { Outcome::Refused };
+        let outcome = if self.doubtful {
+            Outcome::Unknown
+        } else {
+            Outcome::Refused
+        };
         // All changes may be repeated: they begin with reading.
         Error::new(ErrorKind::Timeout, text).with_verdict(outcome, Retry::Elsewhere)
     }
@@ -234,16 +271,31 @@ mod tests {
     use super::*;
 
     fn member(id: u64, role: Role) -> NodeInfo {
-        NodeInfo { id, address: format!("h{id}:1"), role }
+        NodeInfo {
+            id,
+            address: format!("h{id}:1"),
+            role,
+        }
     }
 
     fn three() -> Vec<NodeInfo> {
-        vec![member(1, Role::Voter), member(2, Role::Voter), member(3, Role::Spare)]
+        vec![
+            member(1, Role::Voter),
+            member(2, Role::Voter),
+            member(3, Role::Spare),
+        ]
     }
 
     fn failed(code: Code, message: &str) -> Result<()> {
-        let failure = Failure { code, message: message.to_owned() };
-        let call = Call { effect: Effect::Write, in_transaction: false, one_query: false };
+        let failure = Failure {
+            code,
+            message: message.to_owned(),
+        };
+        let call = Call {
+            effect: Effect::Write,
+            in_transaction: false,
+            one_query: false,
+        };
         let verdict = outcome::of_failure(&failure, call);
         Err(Error::rejected("h1:1", failure, verdict, call))
     }
@@ -263,7 +315,10 @@ mod tests {
                     match request {
                         Request::Add { id, .. } => members.push(member(id, Role::Spare)),
                         Request::Assign { id, role } => {
-                            members.iter_mut().filter(|m| m.id == id).for_each(|m| m.role = role);
+                            members
+                                .iter_mut()
+                                .filter(|m| m.id == id)
+                                .for_each(|m| m.role = role);
                         }
                         Request::Remove { id } => members.retain(|m| m.id != id),
                         Request::Transfer { id: 0 } => leader = 3 - leader,
@@ -279,16 +334,40 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_sent() {
-        let add = Change::Add { id: 4, address: "h4:1".to_owned(), role: Role::Voter };
-        assert_eq!(play(add.clone(), three(), 1).unwrap().len(), 2, "ADD, then ASSIGN");
+        let add = Change::Add {
+            id: 4,
+            address: "h4:1".to_owned(),
+            role: Role::Voter,
+        };
+        assert_eq!(
+            play(add.clone(), three(), 1).unwrap().len(),
+            2,
+            "ADD, then ASSIGN"
+        );
         let mut there = three();
         there.push(member(4, Role::Voter));
         assert!(play(add, there, 1).unwrap().is_empty());
-        let assign = Change::Assign { id: 3, role: Role::Spare };
+        let assign = Change::Assign {
+            id: 3,
+            role: Role::Spare,
+        };
         assert!(play(assign, three(), 1).unwrap().is_empty());
-        assert!(play(Change::Remove { id: 9 }, three(), 1).unwrap().is_empty());
-        assert!(play(Change::Transfer { to: Some(1) }, three(), 1).unwrap().is_empty());
-        assert_eq!(play(Change::Transfer { to: None }, three(), 1).unwrap().len(), 1);
+        assert!(
+            play(Change::Remove { id: 9 }, three(), 1)
+                .unwrap()
+                .is_empty()
+        );
+        assert!(
+            play(Change::Transfer { to: Some(1) }, three(), 1)
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            play(Change::Transfer { to: None }, three(), 1)
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
@@ -299,12 +378,32 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_by_name() {
-        let taken = Change::Add { id: 3, address: "other:1".to_owned(), role: Role::Spare };
+        let taken = Change::Add {
+            id: 3,
+            address: "other:1".to_owned(),
+            role: Role::Spare,
+        };
         for (change, why) in [
             (taken, "id 3 belongs to h3:1"),
-            (Change::Add { id: 9, address: "h2:1".to_owned(), role: Role::Spare }, "belongs to id 2"),
-            (Change::Assign { id: 9, role: Role::Voter }, "no member has the id 9"),
-            (Change::Transfer { to: Some(3) }, "h3:1 is a spare and cannot lead"),
+            (
+                Change::Add {
+                    id: 9,
+                    address: "h2:1".to_owned(),
+                    role: Role::Spare,
+                },
+                "belongs to id 2",
+            ),
+            (
+                Change::Assign {
+                    id: 9,
+                    role: Role::Voter,
+                },
+                "no member has the id 9",
+            ),
+            (
+                Change::Transfer { to: Some(3) },
+                "h3:1 is a spare and cannot lead",
+            ),
         ] {
             let error = play(change, three(), 1).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
@@ -318,24 +417,60 @@ mod tests {
         let now = Instant::now();
         let mut operation = Operation::new(Change::Remove { id: 3 }, 1);
         operation.seen(three(), "h1:1");
-        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Ask(_)));
-        assert!(operation.answered(failed(Code::LEADERSHIP_LOST, "leadership lost")).unwrap());
-        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Pause(_)));
-        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Lead));
+        assert!(matches!(
+            operation.next(now, now + TIMEOUT).unwrap(),
+            Next::Ask(_)
+        ));
+        assert!(
+            operation
+                .answered(failed(Code::LEADERSHIP_LOST, "leadership lost"))
+                .unwrap()
+        );
+        assert!(matches!(
+            operation.next(now, now + TIMEOUT).unwrap(),
+            Next::Pause(_)
+        ));
+        assert!(matches!(
+            operation.next(now, now + TIMEOUT).unwrap(),
+            Next::Lead
+        ));
         operation.seen(three()[..2].to_vec(), "h2:1");
-        assert!(matches!(operation.next(now, now + TIMEOUT).unwrap(), Next::Done));
+        assert!(matches!(
+            operation.next(now, now + TIMEOUT).unwrap(),
+            Next::Done
+        ));
         let late = operation.next(now + TIMEOUT, now + TIMEOUT).unwrap_err();
-        assert_eq!((late.kind(), late.outcome()), (ErrorKind::Timeout, Outcome::Unknown));
+        assert_eq!(
+            (late.kind(), late.outcome()),
+            (ErrorKind::Timeout, Outcome::Unknown)
+        );
         assert!(late.to_string().contains("leadership lost"), "{late}");
     }
 
     #[test]
     fn answers_are_told_apart() {
-        let mut operation = Operation::new(Change::Assign { id: 3, role: Role::Voter }, 1);
+        let mut operation = Operation::new(
+            Change::Assign {
+                id: 3,
+                role: Role::Voter,
+            },
+            1,
+        );
         let busy = failed(Code::BUSY, "a configuration change is already in progress");
-        assert!(!operation.answered(busy).unwrap(), "the same leader is asked again");
-        assert!(operation.answered(failed(Code::NOT_LEADER, "not leader")).unwrap());
-        assert!(operation.answered(failed(Code::ERROR, "server role is not valid")).is_ok());
+        assert!(
+            !operation.answered(busy).unwrap(),
+            "the same leader is asked again"
+        );
+        assert!(
+            operation
+                .answered(failed(Code::NOT_LEADER, "not leader"))
+                .unwrap()
+        );
+        assert!(
+            operation
+                .answered(failed(Code::ERROR, "server role is not valid"))
+                .is_ok()
+        );
         let gone = failed(Code::ERROR, "no connection to remote server available");
         assert!(operation.answered(gone).is_err());
     }

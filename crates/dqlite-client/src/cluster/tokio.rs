@@ -25,7 +25,10 @@ pub struct Admin {
 impl Admin {
     /// Nothing is sent before the first call.
     pub fn new(config: &Config) -> Self {
-        Self { config: config.clone(), wire: None }
+        Self {
+            config: config.clone(),
+            wire: None,
+        }
     }
 
     /// Who leads.
@@ -71,18 +74,26 @@ impl Admin {
 
     /// What a node tells of itself.
     pub async fn describe(&self, address: &str) -> Result<Metadata> {
-        super::metadata(&self.ask_node(address, &Request::describe()).await?, address)
+        super::metadata(
+            &self.ask_node(address, &Request::describe()).await?,
+            address,
+        )
     }
 
     /// Sets the weight of a node until it restarts.
     pub async fn weight(&self, address: &str, weight: u64) -> Result<()> {
-        super::empty(&self.ask_node(address, &Request::Weight { weight }).await?, address)
+        super::empty(
+            &self.ask_node(address, &Request::Weight { weight }).await?,
+            address,
+        )
     }
 
     /// The files of a database, from the leader. The leader stands still while it copies them.
     pub async fn dump(&mut self, database: &str) -> Result<Vec<File>> {
         let deadline = Instant::now() + self.config.timeout;
-        let (response, from) = self.ask_leader(&Request::Dump { name: database }, deadline).await?;
+        let (response, from) = self
+            .ask_leader(&Request::Dump { name: database }, deadline)
+            .await?;
         super::files(response, &from)
     }
 

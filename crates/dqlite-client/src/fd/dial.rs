@@ -114,7 +114,9 @@ fn wait_for(
     interrupt: Interrupt<'_>,
 ) -> Result<Vec<Ready>> {
     let interests = attempts.iter().map(|(_, attempt)| attempt.interest());
-    let fds = interests.flatten().map(|(fd, flags)| PollFd::new(fd, flags));
+    let fds = interests
+        .flatten()
+        .map(|(fd, flags)| PollFd::new(fd, flags));
     let mut fds: Vec<PollFd<'_>> = fds.collect();
     debug_assert!(fds.iter().all(|fd| fd.events() != PollFlags::empty()));
     poll(&mut fds, until, interrupt)?;

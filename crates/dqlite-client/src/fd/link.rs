@@ -136,7 +136,6 @@ impl Link {
     pub fn closed(&self) -> Error {
         Error::lost(self.address.as_str(), Loss::Closed)
     }
-
 }
 
 impl AsRawFd for Link {
@@ -157,7 +156,7 @@ pub(crate) fn ready(link: &mut Link, deadline: Instant, interrupt: Interrupt<'_>
     if !link.session.is_idle() {
         drive(link, &mut Drain, Instant::now(), deadline, interrupt)
             .map_err(|stop| stop.plain(&mut link.session, link.address.as_str()))?;
-    } else if !matches!(link.fill(), Ok(Filled::WouldBlock)) {
+    } else if !transport::is_quiet(&SockRef::from(&*link.socket)) {
         link.session.lose();
     }
     if link.session.is_lost() {
@@ -187,7 +186,9 @@ fn drive<X: Exchange>(
 ) -> Result<X::Output, Stop> {
     loop {
         while let Some(event) = link.event().map_err(Stop::Broken)? {
-            let output = exchange.event(link.session_mut(), event).map_err(Stop::of)?;
+            let output = exchange
+                .event(link.session_mut(), event)
+                .map_err(Stop::of)?;
             if let Some(output) = output {
                 return Ok(output);
             }

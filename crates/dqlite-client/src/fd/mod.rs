@@ -16,8 +16,8 @@ mod link;
 mod probe;
 mod wait;
 
-pub(crate) use dial::{connect, search};
 pub use dial::dial;
-pub(crate) use link::{ready, run};
+pub(crate) use dial::{connect, search};
 pub use link::{Filled, Link};
+pub(crate) use link::{ready, run};
 pub use wait::{Interrupt, Ready, never, wait};

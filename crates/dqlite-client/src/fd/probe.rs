@@ -197,7 +197,8 @@ impl Attempt {
     fn end(&self, link: Box<Link>, greeting: Greeting) -> End {
         match greeting {
             Greeting::Ready(members) => {
-                self.config.connected(&self.address, link.session().class(), members);
+                self.config
+                    .connected(&self.address, link.session().class(), members);
                 End::Ready(link)
             }
             Greeting::Elsewhere(answer) => End::Answer(answer),

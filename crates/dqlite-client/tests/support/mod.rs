@@ -1,0 +1,32 @@
+//! What the tests share.
+
+use std::time::Duration;
+
+use dqlite_client::proto::Request;
+use dqlite_client::{Address, Code, Config};
+use dqlite_testkit::fake_server::{Act, Call};
+use tokio::runtime::{Builder, Runtime};
+
+/// Long enough for anything that happens, short enough for what does not.
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);
+
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+pub(crate) fn config(hosts: &[&str]) -> Config {
+    let hosts = hosts.iter().map(|host| Address::parse(host).unwrap());
+    Config::new(hosts)
+        .with_timeout(TIMEOUT)
+        .with_connect_timeout(Duration::from_secs(5))
+}
+
+/// Answers the probes of a session as an engine of 1.18.2 or later does.
+pub(crate) fn modern(call: &Call<'_>) -> Act {
+    match call.request {
+        Request::Prepare { sql: "" } | Request::QuerySql { sql: "", .. } => {
+            Act::failure(Code::ERROR, "unrecognized schema version")
+        }
+        _ => call.usual(),
+    }
+}
