@@ -19,7 +19,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import dqlite
 import dqlite.aio
 
 HOST, DATABASE = "127.0.0.1", "demo"
