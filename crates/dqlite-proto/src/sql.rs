@@ -265,8 +265,9 @@ impl<'a> Iterator for Statements<'a> {
 struct Reading<'a> {
     statement: Statement<'a>,
     end: usize,
-    /// The last tokens, the latest last.
-    before: [Option<Token<'a>>; 2],
+    last: Token<'a>,
+    /// Whether a `;` stands before that token, in the body of a trigger.
+    behind_semicolon: bool,
     depth: u32,
     head: Head,
     /// A RETURNING that is one unless what follows says otherwise.
@@ -306,7 +307,8 @@ impl<'a> Reading<'a> {
         Self {
             statement,
             end: first.start,
-            before: [None; 2],
+            last: *first,
+            behind_semicolon: false,
             depth: 0,
             head: Head::Verb,
             maybe_returning: false,
@@ -315,10 +317,7 @@ impl<'a> Reading<'a> {
 
     /// Whether a `;` here ends the statement. The body of a trigger ends with `; END`.
     fn ends_here(&self) -> bool {
-        let [before, last] = &self.before;
-        self.head != Head::Trigger
-            || (last.is_some_and(|last| last.is("END"))
-                && before.is_some_and(|before| before.kind == TokenKind::Semicolon))
+        self.head != Head::Trigger || (self.last.is("END") && self.behind_semicolon)
     }
 
     fn finish(mut self, text: &'a [u8], semicolon: Option<&Token<'a>>) -> Option<Statement<'a>> {
@@ -343,13 +342,12 @@ impl<'a> Reading<'a> {
             _ => {}
         }
         self.head(token);
-        let [_, last] = self.before;
-        self.before = [last, Some(*token)];
+        self.behind_semicolon = self.last.kind == TokenKind::Semicolon;
+        self.last = *token;
     }
 
     fn word(&mut self, token: &Token<'a>) {
-        let [_, last] = self.before;
-        let Some(last) = last else { return };
+        let last = self.last;
         if token.is("ROLLBACK") && last.is("OR") {
             self.statement.or_rollback = true;
         }
@@ -364,11 +362,10 @@ impl<'a> Reading<'a> {
 
     /// Follows the first tokens, which tell what the statement is.
     fn head(&mut self, token: &Token<'a>) {
-        let [_, last] = self.before;
         match self.head {
             Head::Verb | Head::Explained => self.verb(token),
             Head::With if self.depth == 0 && token.kind == TokenKind::Word => {
-                let behind = last.is_some_and(|last| last.kind == TokenKind::Close);
+                let behind = self.last.kind == TokenKind::Close;
                 if behind && !token.is("AS") {
                     self.statement.kind = StatementKind::of(token);
                     self.head = Head::Body;

@@ -134,9 +134,21 @@ impl<'a> Iterator for Tokens<'a> {
 
 /// Bytes that SQLite takes as part of a name. Everything beyond ASCII is one.
 #[inline]
-const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+fn is_word(byte: u8) -> bool {
+    WORD_BYTES.get(usize::from(byte)) == Some(&true)
 }
+
+const WORD_BYTES: [bool; 256] = {
+    let mut bytes = [true; 256];
+    let mut ascii = bytes.as_mut_slice().split_at_mut(128).0;
+    let mut byte = 0_u8;
+    while let Some((first, rest)) = ascii.split_first_mut() {
+        *first = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$';
+        ascii = rest;
+        byte = byte.wrapping_add(1);
+    }
+    bytes
+};
 
 #[inline]
 fn run(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
