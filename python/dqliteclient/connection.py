@@ -225,7 +225,7 @@ class DqliteConnection:
                 self._in_block = False
                 core.leave_block(block)
 
-    async def __aenter__(self) -> DqliteConnection:  # noqa: PYI034 - Self is of Python 3.11
+    async def __aenter__(self) -> DqliteConnection:
         """Connect."""
         await self.connect()
         return self

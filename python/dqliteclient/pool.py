@@ -25,7 +25,7 @@ from dqliteclient._validate import (
 )
 from dqliteclient.cluster import ClusterClient, RedirectPolicy
 from dqliteclient.connection import DqliteConnection
-from dqliteclient.exceptions import DqliteConnectionError
+from dqliteclient.exceptions import DqliteConnectionError, InterfaceError
 from dqliteclient.node_store import MemoryNodeStore, NodeStore
 
 __all__ = ["ConnectionPool"]
@@ -112,6 +112,8 @@ class ConnectionPool:
         try:
             with their_errors(None):
                 core = await lender.lend(self._timeout)
+        except InterfaceError as error:
+            raise self._is_closed() from error
         except canonical.PoolTimeoutError as error:
             text = (
                 "Timed out waiting for a connection from the pool "
@@ -162,7 +164,7 @@ class ConnectionPool:
         if lender is not None and not self._home.is_forked():
             await lender.close()
 
-    async def __aenter__(self) -> ConnectionPool:  # noqa: PYI034 - Self is of Python 3.11
+    async def __aenter__(self) -> ConnectionPool:
         """Open the pool."""
         await self.initialize()
         return self
@@ -226,8 +228,10 @@ class ConnectionPool:
     def _check_usable(self) -> None:
         self._home.check()
         if self._closed:
-            text = f"Pool is closed (id={id(self)})"
-            raise DqliteConnectionError(text)
+            raise self._is_closed()
+
+    def _is_closed(self) -> DqliteConnectionError:
+        return DqliteConnectionError(f"Pool is closed (id={id(self)})")
 
 
 def _check_sizes(min_size: int, max_size: int) -> None:

@@ -30,7 +30,7 @@ class SafeErrorHandler:
         self.suppress_errors = suppress_errors
         self.error: BaseException | None = None
 
-    def __enter__(self) -> SafeErrorHandler:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> SafeErrorHandler:
         """Return the handler."""
         return self
 

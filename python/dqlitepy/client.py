@@ -71,7 +71,7 @@ class Client:
         self._closed = True
         self._admin.close()
 
-    def __enter__(self) -> Client:  # noqa: PYI034 - the published signature
+    def __enter__(self) -> Client:
         """Return the client."""
         return self
 

@@ -113,7 +113,7 @@ class Node(dqlite.Node):
         with self._errors("node_rollback"):
             super().rollback()
 
-    def __enter__(self) -> Node:  # noqa: PYI034 - the published signature
+    def __enter__(self) -> Node:
         """Start the node unless it runs."""
         with self._errors("node_start"):
             super().__enter__()

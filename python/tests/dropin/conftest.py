@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,8 @@ def running_trio(
 ) -> Iterator[Trio]:
     trio = Trio(directory, addresses)
     try:
-        for node in trio.nodes:
-            node.start()
+        with ThreadPoolExecutor(3) as starters:
+            list(starters.map(dqlitepy.Node.start, trio.nodes))
         until(lambda: trio.voters() == 3)
         yield trio
     finally:

@@ -243,7 +243,7 @@ def refused_after_fork(call) -> bool:
         call().send(None)
     except dqliteclient.InterfaceError as error:
         return "used after fork; reconstruct it in the child process (created in pid" in str(error)
-    except BaseException:  # noqa: BLE001 - the child may only leave by its exit status
+    except BaseException:
         return False
     return False
 

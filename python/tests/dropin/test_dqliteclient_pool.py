@@ -65,6 +65,19 @@ async def test_closed_pool_says_so(trio) -> None:
         await pool.fetch("SELECT 1")
 
 
+async def test_close_sends_waiters_away_and_waits_for_borrowers(trio) -> None:
+    pool = await create_pool(trio.addresses, max_size=1)
+    async with pool.acquire() as conn:
+        waiting = asyncio.ensure_future(pool.fetchval("SELECT 1"))
+        await asyncio.sleep(0)
+        closing = asyncio.ensure_future(pool.close())
+        with pytest.raises(dqliteclient.DqliteConnectionError, match="Pool is closed"):
+            await waiting
+        assert await conn.fetchval("SELECT 2") == 2
+        assert not closing.done()
+    await closing
+
+
 async def test_initialize_fails_as_a_whole(addresses) -> None:
     nobody = addresses(1)
     with pytest.raises(dqliteclient.ClusterError, match="Could not find leader") as info:

@@ -1,17 +1,19 @@
-"""NULL in BOOLEAN and DATETIME columns, as servers send it before and after f30fc99.
+"""What a scripted server can show and a real one cannot.
 
-The server here is scripted: no released engine sends both forms.
+NULL in BOOLEAN and DATETIME columns as servers send it before and after f30fc99 (no released engine
+sends both forms), and how many handshakes are under way at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import struct
 
 import pytest
 
-from dqliteclient import connect
+from dqliteclient import connect, create_pool
 
 LEADER, CLIENT, OPEN, PREPARE, QUERY, FINALIZE, QUERY_SQL, CLUSTER = 0, 1, 3, 4, 6, 7, 9, 16
 SERVER, WELCOME, SERVERS, DB, STMT, ROWS, EMPTY = 1, 2, 3, 4, 5, 7, 8
@@ -37,10 +39,15 @@ def row_of_two(tags: tuple[int, int]) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def server_that_answers(rows: bytes):
-    """A node that leads and answers every query with the same bytes."""
+async def server_that_answers(rows: bytes, opens: int = 1):
+    """A node that leads and answers every query with the same bytes.
+
+    The first answers to OPEN are held back until there are so many requests.
+    """
 
     served: list[asyncio.Task] = []
+    opening = itertools.count(1)
+    all_open = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         served.append(asyncio.current_task())
@@ -49,6 +56,10 @@ async def server_that_answers(rows: bytes):
             while True:
                 words, kind, _, _ = struct.unpack("<IBBH", await reader.readexactly(8))
                 await reader.readexactly(words * 8)
+                if kind == OPEN:
+                    if next(opening) >= opens:
+                        all_open.set()
+                    await all_open.wait()
                 writer.write(answers[kind])
         writer.close()
         await writer.wait_closed()
@@ -81,3 +92,11 @@ async def test_the_face_follows_the_wire(tags, row) -> None:
         assert await conn.fetch(SQL) == [row]
         assert await conn.fetchall(SQL) == [list(row.values())]
         await conn.close()
+
+
+async def test_a_pool_opens_min_size_connections_in_parallel() -> None:
+    """One after the other they would wait for each other until the deadline."""
+    async with server_that_answers(row_of_two((NULL, NULL)), opens=4) as address:
+        pool = await create_pool([address], min_size=4, timeout=5, max_attempts=1)
+        assert await pool.fetchall(SQL) == [[None, None]]
+        await pool.close()
