@@ -2,7 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "helpers of tests fail by panicking, too"
+    clippy::print_stdout,
+    reason = "helpers of tests fail by panicking and report what they measured, too"
 )]
 
 use std::collections::BTreeSet;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
@@ -139,6 +139,8 @@ fn a_lone_node_is_ready_at_once_and_keeps_its_identity() {
         ask::leader(node.address()).unwrap().as_deref(),
         Some(node.address())
     );
+    let status = node.status(PATIENCE).unwrap();
+    assert_eq!(status["address"], node.address(), "{status}");
     let address = node.address().to_owned();
     node.stop().unwrap();
     node.start().unwrap();
@@ -152,12 +154,17 @@ fn a_lone_node_is_ready_at_once_and_keeps_its_identity() {
 fn a_killed_node_is_back_within_a_second() {
     let _noise = noisy();
     let dir = tempfile::tempdir().unwrap();
-    let node = builder(dir.path()).start().unwrap();
-    let mut times: Vec<Duration> = (0..5).map(|_| time_of_a_crash(&node)).collect();
+    let node = builder(dir.path()).build().unwrap();
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        node.start().unwrap();
+        times.push(time_of_a_crash(&node));
+        assert_eq!(node.restarts(), 1);
+        node.stop().unwrap();
+    }
     times.sort_unstable();
     println!("killed to ready: {times:?}");
     assert!(times[2] < Duration::from_secs(1), "{times:?}");
-    assert_eq!(node.restarts(), 5);
 }
 
 fn time_of_a_crash(node: &Node) -> Duration {
@@ -286,11 +293,22 @@ fn a_missing_engine_lists_every_place() {
     assert_says(&error, &["user cache", "libdqlite.so.0"]);
 }
 
+/// Downloaded once, so that later runs need no network.
+fn libraries_of_1_11() -> PathBuf {
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine-1.11");
+    if !kept.exists() {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let libraries = unpack(&["libdqlite0", "libraft2", "libuv1"], dir.path()).unwrap();
+        fs::rename(libraries, &kept).unwrap();
+    }
+    kept
+}
+
 #[test]
 fn an_engine_that_is_too_old_is_refused() {
     let _noise = noisy();
     let dir = tempfile::tempdir().unwrap();
-    let libraries = unpack(&["libdqlite0", "libraft2", "libuv1"], dir.path()).unwrap();
+    let libraries = libraries_of_1_11();
     let old = libraries.join("libdqlite.so.0");
     let node = builder(&dir.path().join("data")).engine(&old);
     let node = node.option("env", json!({"LD_LIBRARY_PATH": libraries}));

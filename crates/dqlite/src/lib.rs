@@ -42,8 +42,8 @@
 //! | first start with a list | the first of the list forms the cluster, the others join it |
 //! | restart | comes back with its identity and its data |
 //! | its process crashes, or shows no sign of life | is started again, with back-off |
-//! | it crashes again and again | stays down as [`State::Failed`](control::State::Failed), with the reason and the end of its log |
-//! | [`Node::stop`], or the node is dropped | gives leadership away, lets clients go, ends; is killed if that takes too long |
+//! | it crashes again and again | stays down as `failed`, with the reason and the end of its log |
+//! | [`Node::stop`], or the node is dropped | gives leadership away, ends; is killed if it takes too long |
 //! | your program ends, however it ends | stops within three seconds; no process is left behind |
 //!
 //! The engine never runs in your process: whatever it does, your program sees an error of a

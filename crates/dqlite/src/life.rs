@@ -147,7 +147,8 @@ impl<'a> Life<'a> {
                 Heard::Log(line) => self.note(line),
                 Heard::Line(Received::Message(message)) => self.understand(message),
                 Heard::Line(Received::Unreadable(why)) => {
-                    tracing::warn!(target: "dqlite::node", "control line not understood: {}", why.reason);
+                    let why = why.reason;
+                    tracing::warn!(target: "dqlite::node", "control line not understood: {why}");
                 }
             }
         }

@@ -270,6 +270,15 @@ impl Node {
         })
     }
 
+    /// The node's own account of itself, as a JSON document, within `timeout`.
+    pub fn status(&self, timeout: Duration) -> Result<Value, NodeError> {
+        self.request(
+            |n| ToNode::Status { n },
+            Instant::now() + timeout,
+            &mut patient,
+        )
+    }
+
     /// Asks the node something, and waits for the answer.
     fn request(
         &self,

@@ -129,7 +129,8 @@ impl Supervisor {
     }
 
     fn wait_to_restart(&self, report: &Report, delay: Duration) {
-        tracing::warn!(target: "dqlite::node", "node ended: {}; restart in {delay:?}", report.ending);
+        let ending = report.ending;
+        tracing::warn!(target: "dqlite::node", "node ended: {ending}; restart in {delay:?}");
         self.shared.change(|view| {
             view.reset();
             view.restarts += 1;
