@@ -1,9 +1,9 @@
-"""Whose turn it is on a sync connection: one statement at a time, one transaction block at a time."""
+"""Whose turn it is on a sync connection: one statement, one transaction block at a time."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from dqlite import exceptions
@@ -24,7 +24,7 @@ class Gate:
         return self._block is not None and self._owner == threading.get_ident()
 
     @contextmanager
-    def turn(self, timeout: float | None) -> Iterator[None]:
+    def turn(self, timeout: float | None) -> Generator[None]:
         """Wait for the turn of one statement; StatementTimeoutError after `timeout` seconds."""
         if self.is_inside():
             yield

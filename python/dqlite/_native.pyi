@@ -1,15 +1,31 @@
 """The native module: sockets, wire bytes, rows. Private; everything public is in `dqlite`."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, SupportsIndex, final, overload
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, SupportsIndex, TypeAlias, final, overload
+
+__all__ = [
+    "Admin",
+    "Config",
+    "Connection",
+    "Dial",
+    "Node",
+    "Projection",
+    "Record",
+    "Result",
+    "__version__",
+    "dial",
+    "split",
+    "statement_kind",
+    "stop_nodes",
+]
 
 __version__: str
 
-_Take = Literal["all", "first", "value", "result"]
-_RowShape = Literal["record", "tuple", "list", "dict"]
-_Types = Literal["auto", "strict", "raw", "client"]
-_Kind = Literal["read", "write", "begin", "commit", "rollback", "other", "empty"]
+_Take: TypeAlias = Literal["all", "first", "value", "result"]
+_RowShape: TypeAlias = Literal["record", "tuple", "list", "dict"]
+_Types: TypeAlias = Literal["auto", "strict", "raw", "client"]
+_Kind: TypeAlias = Literal["read", "write", "begin", "commit", "rollback", "other", "empty"]
 
 @final
 class Record(Sequence[Any]):
@@ -129,7 +145,7 @@ class Connection:
         """The transaction may have been rolled back; only a ROLLBACK settles it."""
     @property
     def draining(self) -> bool: ...
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+    def attach(self, event_loop: asyncio.AbstractEventLoop) -> None:
         """Register with the running loop; from then on the connection belongs to it."""
     def submit(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None

@@ -89,7 +89,7 @@ def options(
 
 
 def hosts(target: Target) -> str | list[Host]:
-    """The target as the native module reads it."""
+    """Return the target as the native module reads it."""
     if isinstance(target, HasHosts):
         return target.connection_targets()
     if isinstance(target, str):
@@ -107,5 +107,5 @@ def _host(host: Any) -> str:
 
 
 def seconds_left(deadline: float | None, now: float) -> float | None:
-    """What remains until `deadline`, never below zero."""
+    """Return what remains until `deadline`, never below zero."""
     return None if deadline is None else max(deadline - now, 0.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, cast
 
 from dqlite import exceptions
 
@@ -11,19 +11,14 @@ Params: TypeAlias = Sequence[Any] | Mapping[str, Any]
 """Values by position for ``?`` and ``?NNN``, by name for ``:name``, ``@name`` and ``$name``."""
 
 
-def one_set(params: Params) -> tuple[Any, ...]:
-    """The arguments of a native call for one parameter set; ProgrammingError if it is none."""
+def one_set(params: object) -> tuple[Any, ...]:
+    """Return the arguments of a native call for one parameter set; else ProgrammingError."""
     if isinstance(params, (tuple, list, dict)):
-        return (params,)
+        return (cast("Any", params),)
     if isinstance(params, Mapping):
-        return (dict(params),)
+        return (dict(cast("Mapping[str, Any]", params)),)
     if isinstance(params, (str, bytes, bytearray, memoryview)) or not isinstance(params, Sequence):
-        kind = type(params).__name__
+        kind = type(cast("Any", params)).__name__
         text = f"parameters must be a sequence or a mapping, not {kind}"
         raise exceptions.ProgrammingError(text)
-    return (tuple(params),)
-
-
-def many_sets(sets: Iterable[Params]) -> Iterable[tuple[Any, ...]]:
-    """The same for each set of an `executemany`, taken when it is needed."""
-    return map(one_set, sets)
+    return (tuple(cast("Sequence[Any]", params)),)

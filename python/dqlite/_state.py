@@ -40,8 +40,9 @@ class State:
     def in_transaction(self) -> bool:
         """Whether a transaction is open, going by what was answered."""
         session = self.session
-        alive = session is not None and not session.closed
-        return self.broken or (alive and session.in_transaction)
+        if self.broken or session is None or session.closed:
+            return self.broken
+        return session.in_transaction
 
     def adopt(self, session: _native.Connection) -> None:
         """Go on with a new session."""

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from dqlite import _native, exceptions
-from dqlite._options import Host, Target, hosts as hosts_of
+from dqlite._options import Host, Target
+from dqlite._options import hosts as hosts_of
 from dqlite.connection import Connection, connect
 
 
@@ -73,9 +74,9 @@ class LeaderAddress(str):
         """The address as plain text."""
         return str.__str__(self)
 
-    def __getnewargs__(self) -> tuple[str, int]:
+    def __reduce__(self) -> tuple[type[LeaderAddress], tuple[str, int]]:
         """Pickle with the id."""
-        return str(self), self.id
+        return LeaderAddress, (self.address, self.id)
 
 
 class Client:
@@ -130,9 +131,12 @@ class Client:
 
     def cluster(self) -> list[NodeInfo]:
         """Return the members, as the leader knows them."""
-        return [NodeInfo(id, at, Role(role)) for id, at, role in self._open().cluster()]
+        members = self._open().cluster()
+        return [NodeInfo(node_id, address, Role(role)) for node_id, address, role in members]
 
-    def add(self, node_id: int, address: str, role: int = Role.SPARE, *, force: bool = False) -> None:
+    def add(
+        self, node_id: int, address: str, role: int = Role.SPARE, *, force: bool = False
+    ) -> None:
         """Add a node that runs at `address`, then give it `role`.
 
         A node that is to be a voter must answer there, unless `force`; else ClusterError, and

@@ -82,9 +82,7 @@ class Connection:
         """
         return Cursor(self).execute(sql, params, timeout=timeout)
 
-    def executemany(
-        self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...
-    ) -> Cursor:
+    def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
         """Run a statement once for each set of parameters; `rowcount` is the sum.
 
         All or nothing: outside a transaction it makes one. The first error ends it, with `.index`
@@ -296,8 +294,8 @@ def connect(
     environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is the
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
-    taken; all in seconds. With `reconnect` off the connection ends with its first session. A cluster without a leader is a
-    NoLeaderError, a bad argument a ProgrammingError.
+    taken; all in seconds. With `reconnect` off the connection ends with its first session. A
+    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     connection = Connection(
         options(

@@ -38,9 +38,7 @@ class Cursor(Rows):
         self._take(self._connection.run(sql, params, timeout))
         return self
 
-    def executemany(
-        self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...
-    ) -> Cursor:
+    def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.executemany`; `rowcount` is the sum."""
         self._check()
         self._take(None)

@@ -108,8 +108,8 @@ class Node:
         self._address = address
         self._bind_address = bind_address
         self._data_dir = Path(data_dir)
-        self._start_timeout = given.get("start_timeout", START_TIMEOUT_S)
-        self._stop_timeout = given.get("stop_timeout", STOP_TIMEOUT_S)
+        self._start_timeout: float = options.get("start_timeout") or START_TIMEOUT_S
+        self._stop_timeout: float = options.get("stop_timeout") or STOP_TIMEOUT_S
         self._handle = _native.Node(address, os.fspath(data_dir), _json(given))
         self._lock = threading.RLock()
         self._databases: dict[str, Connection] = {}
@@ -375,7 +375,7 @@ class Node:
 
 
 def _json(options: dict[str, Any]) -> str:
-    """The options as the supervisor reads them; paths become text."""
+    """Return the options as the supervisor reads them; paths become text."""
     try:
         return json.dumps(options, default=os.fspath)
     except (TypeError, ValueError) as error:

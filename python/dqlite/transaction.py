@@ -18,7 +18,7 @@ _SAVEPOINTS: Final = count(1)
 
 
 def begin(mode: Mode) -> str:
-    """The statement that begins; ProgrammingError for a mode that is none."""
+    """Return the statement that begins; ProgrammingError for a mode that is none."""
     if mode not in {"immediate", "deferred", "exclusive"}:
         text = f"mode must be immediate, deferred or exclusive, got {mode!r}"
         raise exceptions.ProgrammingError(text)
@@ -26,7 +26,7 @@ def begin(mode: Mode) -> str:
 
 
 def savepoint() -> str:
-    """A name that no other savepoint of this process has."""
+    """Return a name that no other savepoint of this process has."""
     return f"dqlite_{next(_SAVEPOINTS)}"
 
 

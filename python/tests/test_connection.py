@@ -20,9 +20,7 @@ import pytest
 import dqlite
 import dqlite.connection
 
-ENDLESS = (
-    "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-)
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
 
 
 class Colour(IntEnum):
@@ -143,7 +141,12 @@ def test_declared_types_come_back_as_python_types(conn):
     conn.execute("create table k(w datetime, d date, f boolean)")
     conn.executemany(
         "insert into k values (?,?,?)",
-        [(now, now.date(), True), (aware, dt.time(1, 2), False), (None, None, None), ("soon", 5, 7)],
+        [
+            (now, now.date(), True),
+            (aware, dt.time(1, 2), False),
+            (None, None, None),
+            ("soon", 5, 7),
+        ],
     )
     utc5 = dt.datetime(1970, 1, 1, 0, 0, 5, tzinfo=dt.timezone.utc)
     rows = conn.fetch("select * from k")
@@ -391,7 +394,7 @@ def test_a_cluster_that_is_not_there(addresses):
 
 def test_a_server_that_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = "127.0.0.1:{}".format(silent.getsockname()[1])
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(dqlite.NoLeaderError) as caught:
             dqlite.connect(address, connect_timeout=0.5)
     assert address in str(caught.value)

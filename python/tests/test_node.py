@@ -166,9 +166,8 @@ def test_port_in_use(address, tmp_path):
 
 def test_directory_in_use(addresses, tmp_path):
     first, second = addresses(2)
-    with dqlite.Node(first, tmp_path):
-        with pytest.raises(dqlite.NodeStartError) as caught:
-            dqlite.Node(second, tmp_path).start()
+    with dqlite.Node(first, tmp_path), pytest.raises(dqlite.NodeStartError) as caught:
+        dqlite.Node(second, tmp_path).start()
     assert caught.value.stage == "lock"
     assert str(tmp_path) in str(caught.value)
 

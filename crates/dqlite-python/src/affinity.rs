@@ -15,7 +15,11 @@ pub(crate) struct Affinity {
 impl Affinity {
     /// Bound to this process, not yet to a loop.
     pub(crate) fn new(what: &'static str) -> Self {
-        Self { what, pid: std::process::id(), event_loop: PyOnceLock::new() }
+        Self {
+            what,
+            pid: std::process::id(),
+            event_loop: PyOnceLock::new(),
+        }
     }
 
     /// Whether this is a process that was forked from the owner.
@@ -40,14 +44,21 @@ impl Affinity {
     /// Binds to a loop, once.
     pub(crate) fn bind(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = event_loop.py();
-        self.event_loop.set(py, event_loop.clone().unbind()).map_err(|_| {
-            errors::interface(py, format!("{} is bound to an event loop already", self.what))
-        })
+        self.event_loop
+            .set(py, event_loop.clone().unbind())
+            .map_err(|_| {
+                errors::interface(
+                    py,
+                    format!("{} is bound to an event loop already", self.what),
+                )
+            })
     }
 
     /// The loop it is bound to.
     pub(crate) fn event_loop<'py>(&self, py: Python<'py>) -> Option<&Bound<'py, PyAny>> {
-        self.event_loop.get(py).map(|event_loop| event_loop.bind(py))
+        self.event_loop
+            .get(py)
+            .map(|event_loop| event_loop.bind(py))
     }
 
     /// Whether the loop it is bound to runs in this thread.
@@ -59,12 +70,18 @@ impl Affinity {
     /// The loop; an `InterfaceError` in another loop or thread, or if it is bound to none.
     pub(crate) fn check_loop<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         let Some(own) = self.event_loop(py) else {
-            return Err(errors::interface(py, format!("{} is bound to no event loop", self.what)));
+            return Err(errors::interface(
+                py,
+                format!("{} is bound to no event loop", self.what),
+            ));
         };
         if running_loop(py)?.is(own) {
             return Ok(own);
         }
-        Err(errors::interface(py, format!("{} is bound to a different event loop", self.what)))
+        Err(errors::interface(
+            py,
+            format!("{} is bound to a different event loop", self.what),
+        ))
     }
 }
 
@@ -72,7 +89,9 @@ impl Affinity {
 fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let running = RUNNING.get_or_try_init(py, || {
-        py.import("asyncio.events")?.getattr("_get_running_loop").map(Bound::unbind)
+        py.import("asyncio.events")?
+            .getattr("_get_running_loop")
+            .map(Bound::unbind)
     })?;
     running.bind(py).call0()
 }

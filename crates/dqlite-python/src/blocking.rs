@@ -29,7 +29,10 @@ pub(crate) fn run(
     let started = Instant::now();
     connection.affinity.check_process(py)?;
     if connection.affinity.event_loop(py).is_some() {
-        return Err(errors::interface(py, "a connection of an event loop must not block"));
+        return Err(errors::interface(
+            py,
+            "a connection of an event loop must not block",
+        ));
     }
     let statement = Statement::of(py, sql)?;
     let params = encode::parameters(&statement, args, projection.is_strict())?;
@@ -51,11 +54,20 @@ pub(crate) fn run(
 
 /// Seconds that Python gave; what is no time at all counts as none.
 pub(crate) fn duration(seconds: f64) -> Duration {
-    const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+    const LONGEST: Duration = Duration::from_hours(365 * 24);
     Duration::try_from_secs_f64(seconds).map_or(
-        if seconds > 0.0 { LONGEST } else { Duration::ZERO },
+        if seconds > 0.0 {
+            LONGEST
+        } else {
+            Duration::ZERO
+        },
         |duration| duration.min(LONGEST),
     )
+}
+
+/// What the handler of a signal raises, if one has come; for waits without the interpreter.
+pub(crate) fn signalled() -> Option<PyErr> {
+    Python::attach(|py| py.check_signals().err())
 }
 
 /// Ends the sync call that has the socket, if one does: it sees the end of the stream.
@@ -101,12 +113,19 @@ impl<'a> Borrowed<'a> {
             Place::Here(link) => {
                 inner.link = Place::Lent(link.as_raw_fd());
                 let drain_until = inner.drain_until;
-                Ok(Self { home, link: Some(link), drain_until })
+                Ok(Self {
+                    home,
+                    link: Some(link),
+                    drain_until,
+                })
             }
             Place::Lent(socket) => {
                 inner.link = Place::Lent(socket);
                 drop(inner);
-                Err(errors::interface(py, "another operation is in progress on this connection"))
+                Err(errors::interface(
+                    py,
+                    "another operation is in progress on this connection",
+                ))
             }
             Place::Gone => {
                 drop(inner);
@@ -136,7 +155,9 @@ impl<'a> Borrowed<'a> {
 
     /// Reads what earlier calls abandoned; a session that does not end it in time is dropped.
     fn drain(&mut self, py: Python<'_>) -> PyResult<()> {
-        let Some(until) = self.drain_until else { return Ok(()) };
+        let Some(until) = self.drain_until else {
+            return Ok(());
+        };
         match self.next_event(py, Some(until)) {
             Ok(_) => {
                 self.drain_until = None;
@@ -176,7 +197,12 @@ impl<'a> Borrowed<'a> {
             match self.next_event(py, until) {
                 Ok(Some(Event::Rows { frame, done, .. })) => {
                     if let Err(error) = call.rows(py, &frame) {
-                        return Err(self.lost(py, &call, ticket, &Loss::Protocol(error.to_string())));
+                        return Err(self.lost(
+                            py,
+                            &call,
+                            ticket,
+                            &Loss::Protocol(error.to_string()),
+                        ));
                     }
                     if done {
                         self.home.inner().transaction.succeeded(&call.statement);
@@ -189,11 +215,14 @@ impl<'a> Borrowed<'a> {
                 }
                 Ok(Some(Event::Failed { failure, .. })) => {
                     let verdict = call.judge(&failure);
-                    self.home.inner().transaction.failed(&call.statement, verdict.after);
+                    self.home
+                        .inner()
+                        .transaction
+                        .failed(&call.statement, verdict.after);
                     if verdict.after == After::Lost {
                         self.link = None;
                     }
-                    return Err(call.failure(py, &failure, &verdict, &self.home.address));
+                    return Err(call.failure(py, &failure, verdict, &self.home.address));
                 }
                 Ok(None) => return Err(self.lost(py, &call, ticket, &Loss::Closed)),
                 Err(Ended::Lost(why)) => return Err(self.lost(py, &call, ticket, &why)),
@@ -213,16 +242,25 @@ impl<'a> Borrowed<'a> {
     /// Drops the socket and says what that means for the call.
     fn lost(&mut self, py: Python<'_>, call: &Call, ticket: Ticket, why: &Loss) -> PyErr {
         let link = self.link.take();
-        let progress = link.as_ref().and_then(|link| link.session().progress(ticket));
+        let progress = link
+            .as_ref()
+            .and_then(|link| link.session().progress(ticket));
         if why.must_park() {
             std::mem::forget(link);
         }
-        call.loss(py, progress.unwrap_or(Progress::Sent), why, &self.home.address)
+        call.loss(
+            py,
+            progress.unwrap_or(Progress::Sent),
+            why,
+            &self.home.address,
+        )
     }
 
     /// Gives a request up; says how far it got.
     fn abandon(&mut self, ticket: Ticket) -> Progress {
-        let Some(link) = self.link.as_deref_mut() else { return Progress::Sent };
+        let Some(link) = self.link.as_deref_mut() else {
+            return Progress::Sent;
+        };
         let progress = link.session().progress(ticket).unwrap_or(Progress::Sent);
         if link.session_mut().abandon(ticket) == Abandoned::Draining {
             self.drain_until = Some(Instant::now() + DRAIN_MAX);
@@ -238,7 +276,9 @@ impl<'a> Borrowed<'a> {
         py: Python<'_>,
         until: Option<Instant>,
     ) -> Result<Option<Event>, Ended> {
-        let Some(link) = self.link.as_deref_mut() else { return Err(Ended::Lost(Loss::Closed)) };
+        let Some(link) = self.link.as_deref_mut() else {
+            return Err(Ended::Lost(Loss::Closed));
+        };
         loop {
             match link.session_mut().event() {
                 Ok(Some(event)) => return Ok(Some(event)),
@@ -266,8 +306,7 @@ fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), Ended> {
     };
     let mut raised = None;
     let mut interrupt = || {
-        let signal = Python::attach(|py| py.check_signals());
-        raised = signal.err();
+        raised = signalled();
         raised.is_some()
     };
     let until = until.unwrap_or_else(|| Instant::now() + duration(f64::INFINITY));
@@ -283,7 +322,9 @@ fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), Ended> {
         return Ok(());
     }
     match link.fill().map_err(broken)? {
-        Filled::Eof => Err(Ended::Lost(Loss::Connection("closed by the server".to_owned()))),
+        Filled::Eof => Err(Ended::Lost(Loss::Connection(
+            "closed by the server".to_owned(),
+        ))),
         Filled::Bytes(_) | Filled::WouldBlock => Ok(()),
     }
 }

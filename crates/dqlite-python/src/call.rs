@@ -43,7 +43,12 @@ impl Call {
         projection: Projection,
         in_transaction: bool,
     ) -> Self {
-        Self { statement, in_transaction, projection, collector: None }
+        Self {
+            statement,
+            in_transaction,
+            projection,
+            collector: None,
+        }
     }
 
     /// Takes the rows of a frame; the last one gives the answer.
@@ -53,12 +58,18 @@ impl Call {
         frame: &RowsFrame,
     ) -> std::result::Result<(), DecodeError> {
         let projection = self.projection;
-        self.collector.get_or_insert_with(|| Collector::new(py, projection)).take(py, frame)
+        self.collector
+            .get_or_insert_with(|| Collector::new(py, projection))
+            .take(py, frame)
     }
 
     /// The answer when all rows are there.
     pub(crate) fn finish_rows(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let rowcount = if self.statement.is_returning() { Rowcount::Rows } else { Rowcount::None };
+        let rowcount = if self.statement.is_returning() {
+            Rowcount::Rows
+        } else {
+            Rowcount::None
+        };
         match self.collector {
             Some(collector) => collector.finish(py, rowcount),
             None => self.empty(py, 0, 0),
@@ -68,9 +79,10 @@ impl Call {
     /// The answer to a statement without rows.
     pub(crate) fn finish(self, py: Python<'_>, response: &Response) -> PyResult<Py<PyAny>> {
         match *response {
-            Response::Result { last_insert_id, rows_affected } => {
-                self.empty(py, rows_affected, last_insert_id)
-            }
+            Response::Result {
+                last_insert_id,
+                rows_affected,
+            } => self.empty(py, rows_affected, last_insert_id),
             _ => self.empty(py, 0, 0),
         }
     }
@@ -93,8 +105,13 @@ impl Call {
             Take::First | Take::Value => Ok(py.None()),
             Take::Result => {
                 let (rowcount, lastrowid) = statement.numbers(rows_affected, last_insert_id);
-                let result =
-                    Result { columns: None, tags: Vec::new(), rows, rowcount, lastrowid };
+                let result = Result {
+                    columns: None,
+                    tags: Vec::new(),
+                    rows,
+                    rowcount,
+                    lastrowid,
+                };
                 Ok(Py::new(py, result)?.into_any())
             }
         }
@@ -110,7 +127,7 @@ impl Call {
         &self,
         py: Python<'_>,
         failure: &Failure,
-        verdict: &Verdict,
+        verdict: Verdict,
         address: &str,
     ) -> PyErr {
         errors::failure(py, failure, verdict, self.is_commit(), address)
@@ -126,7 +143,14 @@ impl Call {
     ) -> PyErr {
         let judged = self.statement.judged(self.in_transaction);
         let (outcome, retry) = outcome::of_loss(progress, judged);
-        errors::lost(py, why, address, (outcome, retry), self.is_commit(), self.in_transaction)
+        errors::lost(
+            py,
+            why,
+            address,
+            (outcome, retry),
+            self.is_commit(),
+            self.in_transaction,
+        )
     }
 
     fn is_commit(&self) -> bool {

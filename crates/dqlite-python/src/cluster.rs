@@ -33,7 +33,11 @@ impl Admin {
     #[new]
     fn new(config: &Config, timeout: f64) -> Self {
         let config = config.client.clone().with_timeout(duration(timeout));
-        Self { affinity: Affinity::new("Client"), config, learned: Mutex::default() }
+        Self {
+            affinity: Affinity::new("Client"),
+            config,
+            learned: Mutex::default(),
+        }
     }
 
     /// Addresses given, then those learned.
@@ -58,9 +62,15 @@ impl Admin {
     /// Id, address and role of each member.
     fn cluster(&self, py: Python<'_>) -> PyResult<Vec<(u64, String, u8)>> {
         let members = self.ask(py, ClientAdmin::cluster)?;
-        let addresses = members.iter().map(|member| member.address.clone()).collect();
+        let addresses = members
+            .iter()
+            .map(|member| member.address.clone())
+            .collect();
         *self.learned.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
-        Ok(members.into_iter().map(|m| (m.id, m.address, number(m.role))).collect())
+        Ok(members
+            .into_iter()
+            .map(|m| (m.id, m.address, number(m.role)))
+            .collect())
     }
 
     /// Adds a node in a role. One that is to vote must answer, unless `force`.
@@ -90,7 +100,9 @@ impl Admin {
 
     /// 0 lets the leader choose.
     fn transfer(&self, py: Python<'_>, node_id: u64) -> PyResult<()> {
-        self.ask(py, move |admin| admin.transfer((node_id != 0).then_some(node_id)))
+        self.ask(py, move |admin| {
+            admin.transfer((node_id != 0).then_some(node_id))
+        })
     }
 
     /// Failure domain and weight of a node, the leader by default.
@@ -134,10 +146,14 @@ impl Admin {
     fn check_answers(&self, py: Python<'_>, address: &str) -> PyResult<()> {
         let parsed = Address::advertised(address).map_err(|error| errors::client(py, &error))?;
         let config = self.config.clone();
-        let answer = interruptible(py, move || probe(&config, &parsed, Instant::now() + ANSWER_MAX))?;
+        let answer = interruptible(py, move || {
+            probe(&config, &parsed, Instant::now() + ANSWER_MAX)
+        })?;
         answer.map(drop).map_err(|error| {
             let text = format!("no dqlite node answers at {address}: {error}");
-            Raise::new(py, "ClusterError", text).with("address", address).error()
+            Raise::new(py, "ClusterError", text)
+                .with("address", address)
+                .error()
         })
     }
 }
@@ -174,7 +190,11 @@ fn raise(py: Python<'_>, error: &Error) -> PyErr {
         ErrorKind::Rejected => !error.is_retryable() && !errors::is_not_found(error),
         _ => false,
     };
-    if refused { errors::client_as(py, "ClusterError", error) } else { errors::client(py, error) }
+    if refused {
+        errors::client_as(py, "ClusterError", error)
+    } else {
+        errors::client(py, error)
+    }
 }
 
 fn role_of(py: Python<'_>, number: u8) -> PyResult<Role> {

@@ -18,6 +18,7 @@ use pyo3::types::PyTuple;
 use crate::affinity::Affinity;
 use crate::blocking;
 use crate::call::Call;
+use crate::deadline;
 use crate::projection::Projection;
 use crate::ready;
 use crate::transaction::Transaction;
@@ -86,7 +87,8 @@ impl Inner {
         let Some(link) = self.link() else { return };
         if link.session_mut().abandon(ticket) == Abandoned::Draining {
             self.transaction.doubt();
-            self.drain_until.get_or_insert_with(|| Instant::now() + DRAIN_MAX);
+            self.drain_until
+                .get_or_insert_with(|| Instant::now() + DRAIN_MAX);
         }
     }
 }
@@ -105,7 +107,11 @@ impl Connection {
             writing: false,
             resuming: false,
         };
-        Self { affinity: Affinity::new("Connection"), address, inner: Mutex::new(inner) }
+        Self {
+            affinity: Affinity::new("Connection"),
+            address,
+            inner: Mutex::new(inner),
+        }
     }
 
     /// The state. A panic elsewhere leaves it as it was, which is consistent between statements.
@@ -171,11 +177,11 @@ impl Connection {
     }
 
     fn forget(slf: &Bound<'_, Self>, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        ready::forget(slf, future)
+        deadline::forget(slf, future)
     }
 
     fn drained<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        ready::drained(slf)
+        deadline::drained(slf)
     }
 
     fn run(
@@ -196,7 +202,9 @@ impl Connection {
         match affinity.event_loop(py) {
             Some(event_loop) if elsewhere && !ready::is_closed(event_loop)? => {
                 let call = slf.getattr("terminate")?;
-                event_loop.call_method1("call_soon_threadsafe", (call,)).map(drop)
+                event_loop
+                    .call_method1("call_soon_threadsafe", (call,))
+                    .map(drop)
             }
             _ => {
                 Self::close(slf);
@@ -222,11 +230,13 @@ impl Connection {
 
     /// The loop says that the earliest deadline may have passed.
     fn _on_timer(slf: &Bound<'_, Self>) -> PyResult<()> {
-        ready::on_timer(slf)
+        deadline::on_timer(slf)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        let Ok(inner) = self.inner.try_lock() else { return Ok(()) };
+        let Ok(inner) = self.inner.try_lock() else {
+            return Ok(());
+        };
         for waiting in &inner.waiting {
             visit.call(&waiting.future)?;
             if let Some(rows) = waiting.call.as_ref().and_then(Call::rows_list) {
@@ -236,7 +246,10 @@ impl Connection {
         for future in &inner.drained {
             visit.call(future)?;
         }
-        inner.timer.as_ref().map_or(Ok(()), |timer| visit.call(&timer.handle))
+        inner
+            .timer
+            .as_ref()
+            .map_or(Ok(()), |timer| visit.call(&timer.handle))
     }
 
     fn __clear__(&self) {
@@ -244,7 +257,11 @@ impl Connection {
             let mut inner = self.inner();
             inner.link = Place::Gone;
             let drained = std::mem::take(&mut inner.drained);
-            (std::mem::take(&mut inner.waiting), drained, inner.timer.take())
+            (
+                std::mem::take(&mut inner.waiting),
+                drained,
+                inner.timer.take(),
+            )
         };
         drop(taken);
     }

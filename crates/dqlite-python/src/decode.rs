@@ -44,7 +44,13 @@ impl Collector {
     /// A collector in front of the first frame.
     pub(crate) fn new(py: Python<'_>, projection: Projection) -> Self {
         let rows = PyList::empty(py).unbind();
-        Self { projection, header: None, rows, tags: Vec::new(), failed: None }
+        Self {
+            projection,
+            header: None,
+            rows,
+            tags: Vec::new(),
+            failed: None,
+        }
     }
 
     /// Takes the rows of a frame. A value that cannot be read is raised by `finish`, when the
@@ -79,13 +85,23 @@ impl Collector {
             Take::First | Take::Value => Ok(rows.get_item(0)?.unbind()),
             Take::Result => {
                 let columns = self.header.map(|header| {
-                    header.names().iter().map(|name| name.clone_ref(py)).collect::<Vec<_>>()
+                    header
+                        .names()
+                        .iter()
+                        .map(|name| name.clone_ref(py))
+                        .collect::<Vec<_>>()
                 });
                 let rowcount = match rowcount {
                     Rowcount::None => -1,
                     Rowcount::Rows => i64::try_from(rows.len()).unwrap_or(i64::MAX),
                 };
-                let result = Result { columns, tags: self.tags, rows: self.rows, rowcount, lastrowid: None };
+                let result = Result {
+                    columns,
+                    tags: self.tags,
+                    rows: self.rows,
+                    rowcount,
+                    lastrowid: None,
+                };
                 Ok(Py::new(py, result)?.into_any())
             }
         }
@@ -124,7 +140,8 @@ impl Collector {
         let wanted = self.projection.tags
             || (self.tags.is_empty() && matches!(self.projection.take, Take::Result));
         if wanted {
-            self.tags.push(values.iter().map(|value| value.tag()).collect());
+            self.tags
+                .push(values.iter().map(|value| value.tag()).collect());
         }
     }
 
@@ -191,7 +208,10 @@ fn text<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
         Ok(text) => Ok(PyString::new(py, text).into_any()),
         Err(error) => {
             let at = error.valid_up_to();
-            Err(errors::data(py, format!("text that is not UTF-8, at byte {at}: select it as a blob")))
+            Err(errors::data(
+                py,
+                format!("text that is not UTF-8, at byte {at}: select it as a blob"),
+            ))
         }
     }
 }
@@ -215,9 +235,10 @@ fn unix_time(py: Python<'_>, seconds: i64, types: Types) -> PyResult<Bound<'_, P
     }
     match temporal::from_seconds(py, seconds)? {
         Some(time) => Ok(time),
-        None if matches!(types, Types::Strict) => {
-            Err(errors::data(py, format!("a time column holds {seconds} seconds, beyond all years")))
-        }
+        None if matches!(types, Types::Strict) => Err(errors::data(
+            py,
+            format!("a time column holds {seconds} seconds, beyond all years"),
+        )),
         None => Ok(PyInt::new(py, seconds).into_any()),
     }
 }
@@ -233,9 +254,10 @@ fn iso8601<'py>(py: Python<'py>, bytes: &[u8], types: Types) -> PyResult<Bound<'
     let time = std::str::from_utf8(bytes).map_or(Ok(None), |text| temporal::from_text(py, text))?;
     match time {
         Some(time) => Ok(time),
-        None if matches!(types, Types::Strict) => {
-            Err(errors::data(py, format!("a time column holds {}", plain.repr()?)))
-        }
+        None if matches!(types, Types::Strict) => Err(errors::data(
+            py,
+            format!("a time column holds {}", plain.repr()?),
+        )),
         None => Ok(plain),
     }
 }

@@ -13,7 +13,7 @@ use dqlite_client::fd::{self, Link};
 use pyo3::prelude::*;
 
 use crate::affinity::Affinity;
-use crate::blocking::duration;
+use crate::blocking::{duration, signalled};
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::errors;
@@ -21,16 +21,12 @@ use crate::errors;
 /// Finds the leader and opens the database; Ctrl-C works.
 #[pyfunction]
 #[pyo3(name = "dial")]
-pub(crate) fn dial_blocking(
-    py: Python<'_>,
-    config: &Config,
-    timeout: f64,
-) -> PyResult<Connection> {
+pub(crate) fn dial_blocking(py: Python<'_>, config: &Config, timeout: f64) -> PyResult<Connection> {
     let deadline = Instant::now() + duration(timeout);
     let mut raised = None;
     let dialled = py.detach(|| {
         let mut interrupt = || {
-            raised = Python::attach(|py| py.check_signals()).err();
+            raised = signalled();
             raised.is_some()
         };
         fd::dial(&config.client, deadline, &mut interrupt)
@@ -38,7 +34,9 @@ pub(crate) fn dial_blocking(
     if let Some(error) = raised {
         return Err(error);
     }
-    dialled.map(Connection::over).map_err(|error| errors::client(py, &error))
+    dialled
+        .map(Connection::over)
+        .map_err(|error| errors::client(py, &error))
 }
 
 /// A dial in a thread of its own.
@@ -60,8 +58,10 @@ impl Dial {
     fn new(py: Python<'_>, config: &Config, timeout: f64) -> PyResult<Self> {
         let deadline = Instant::now() + duration(timeout);
         let (announced, announce) = UnixStream::pair()?;
-        let shared =
-            Arc::new(Shared { given_up: AtomicBool::new(false), result: Mutex::default() });
+        let shared = Arc::new(Shared {
+            given_up: AtomicBool::new(false),
+            result: Mutex::default(),
+        });
         let (config, theirs) = (config.client.clone(), Arc::clone(&shared));
         let work = move || {
             let mut interrupt = || theirs.given_up.load(Ordering::Acquire);
@@ -70,10 +70,15 @@ impl Dial {
             // Nobody listens any more if this fails.
             let _ = (&announce).write_all(&[1]);
         };
-        thread::Builder::new().name("dqlite-dial".to_owned()).spawn(work).map_err(|error| {
-            errors::interface(py, format!("start a thread to dial: {error}"))
-        })?;
-        Ok(Self { affinity: Affinity::new("Dial"), shared, announced })
+        thread::Builder::new()
+            .name("dqlite-dial".to_owned())
+            .spawn(work)
+            .map_err(|error| errors::interface(py, format!("start a thread to dial: {error}")))?;
+        Ok(Self {
+            affinity: Affinity::new("Dial"),
+            shared,
+            announced,
+        })
     }
 
     /// Readable when the result is there.
@@ -84,11 +89,19 @@ impl Dial {
     /// The connection, or the exception that says why there is none.
     fn result(&self, py: Python<'_>) -> PyResult<Connection> {
         self.affinity.check_process(py)?;
-        let result = self.shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = self
+            .shared
+            .result
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         match result {
             Some(Ok(link)) => Ok(Connection::over(link)),
             Some(Err(error)) => Err(errors::client(py, &error)),
-            None => Err(errors::interface(py, "this dial is not over, or its result was taken")),
+            None => Err(errors::interface(
+                py,
+                "this dial is not over, or its result was taken",
+            )),
         }
     }
 

@@ -55,16 +55,14 @@ fn by_position(
     }
     let mut params = Params::new();
     for (at, value) in values.iter().enumerate() {
-        bind(&mut params, &value, strict, &|| format!("parameter {}", at + 1))?;
+        bind(&mut params, &value, strict, &|| {
+            format!("parameter {}", at + 1)
+        })?;
     }
     Ok(params)
 }
 
-fn by_name(
-    statement: &Statement,
-    mapping: &Bound<'_, PyDict>,
-    strict: bool,
-) -> PyResult<Params> {
+fn by_name(statement: &Statement, mapping: &Bound<'_, PyDict>, strict: bool) -> PyResult<Params> {
     let py = mapping.py();
     let mut params = Params::new();
     for (at, name) in statement.names().iter().enumerate() {
@@ -76,7 +74,9 @@ fn by_name(
             let text = format!("you did not supply a value for parameter :{name}");
             return Err(errors::programming(py, text));
         };
-        bind(&mut params, &value, strict, &|| format!("parameter :{name}"))?;
+        bind(&mut params, &value, strict, &|| {
+            format!("parameter :{name}")
+        })?;
     }
     Ok(params)
 }
@@ -94,7 +94,9 @@ fn bind(
     } else if value.is_exact_instance_of::<PyInt>() || value.is_exact_instance_of::<PyBool>() {
         params.push(ValueRef::Integer(integer(value, label)?))
     } else if let Ok(text) = value.cast::<PyString>() {
-        let text = text.to_str().map_err(|error| surrogate(py, &error, label))?;
+        let text = text
+            .to_str()
+            .map_err(|error| surrogate(py, &error, label))?;
         params.push(ValueRef::Text(text.as_bytes()))
     } else if let Ok(number) = value.cast::<PyFloat>() {
         let number: f64 = number.extract()?;
@@ -126,7 +128,10 @@ fn bind_other(
         params.push(ValueRef::Blob(&bytes.to_vec()))
     } else {
         let bytes = buffer(value)?.ok_or_else(|| {
-            let kind = value.get_type().name().map_or_else(|_| String::new(), |n| n.to_string());
+            let kind = value
+                .get_type()
+                .name()
+                .map_or_else(|_| String::new(), |n| n.to_string());
             errors::programming(py, format!("{}: type '{kind}' is not supported", label()))
         })?;
         params.push(ValueRef::Blob(bytes.as_bytes()))
@@ -144,12 +149,14 @@ fn integer(value: &Bound<'_, PyAny>, label: &dyn Fn() -> String) -> PyResult<i64
     })
 }
 
-/// The bytes of anything with a buffer. A number with a buffer, such as NumPy's, is no blob.
+/// The bytes of anything with a buffer. A number with a buffer, such as one of numpy, is no blob.
 fn buffer<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyBytes>>> {
     if value.hasattr("__float__")? {
         return Ok(None);
     }
-    let Ok(view) = PyMemoryView::from(value) else { return Ok(None) };
+    let Ok(view) = PyMemoryView::from(value) else {
+        return Ok(None);
+    };
     Ok(Some(view.call_method0("tobytes")?.cast_into::<PyBytes>()?))
 }
 

@@ -20,7 +20,12 @@ pub(crate) struct Raise<'py> {
 impl<'py> Raise<'py> {
     /// An exception of the class of that name.
     pub(crate) fn new(py: Python<'py>, class: &'static str, message: impl Into<String>) -> Self {
-        Self { py, class, message: message.into(), attributes: PyDict::new(py) }
+        Self {
+            py,
+            class,
+            message: message.into(),
+            attributes: PyDict::new(py),
+        }
     }
 
     /// Sets an attribute; one that cannot be made is left at its default.
@@ -34,7 +39,8 @@ impl<'py> Raise<'py> {
 
     /// Sets what may have happened and what may be tried again.
     pub(crate) fn outcome(self, outcome: Outcome, retry: Retry) -> Self {
-        self.with("outcome", outcome_word(outcome)).with("retry", retry_word(retry))
+        self.with("outcome", outcome_word(outcome))
+            .with("retry", retry_word(retry))
     }
 
     /// Makes the exception.
@@ -76,7 +82,9 @@ pub(crate) fn interface(py: Python<'_>, message: impl Into<String>) -> PyErr {
 
 /// Wrong parameters, unknown option, unsupported type; nothing was sent.
 pub(crate) fn programming(py: Python<'_>, message: impl Into<String>) -> PyErr {
-    Raise::new(py, "ProgrammingError", message).with("outcome", "not_sent").error()
+    Raise::new(py, "ProgrammingError", message)
+        .with("outcome", "not_sent")
+        .error()
 }
 
 /// A value that cannot be bound or read.
@@ -88,7 +96,7 @@ pub(crate) fn data(py: Python<'_>, message: impl Into<String>) -> PyErr {
 pub(crate) fn failure(
     py: Python<'_>,
     failure: &Failure,
-    verdict: &Verdict,
+    verdict: Verdict,
     is_commit: bool,
     address: &str,
 ) -> PyErr {
@@ -120,7 +128,11 @@ pub(crate) fn failure(
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
     }
     out
 }
@@ -168,9 +180,14 @@ pub(crate) fn lost(
         Loss::Deadline(seconds) => {
             let seconds = format!("{seconds:.3}");
             let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
-            ("StatementTimeoutError", format!("no answer from {address} within {seconds} s"))
+            (
+                "StatementTimeoutError",
+                format!("no answer from {address} within {seconds} s"),
+            )
         }
-        Loss::Protocol(text) | Loss::Endless(text) => ("ProtocolError", format!("answer of {address}: {text}")),
+        Loss::Protocol(text) | Loss::Endless(text) => {
+            ("ProtocolError", format!("answer of {address}: {text}"))
+        }
         Loss::Connection(text) => (lost_class(outcome, in_transaction), {
             format!("connection to {address} lost: {text}")
         }),
@@ -180,13 +197,25 @@ pub(crate) fn lost(
     };
     let is_broken = matches!(why, Loss::Protocol(_) | Loss::Endless(_));
     let retry = if is_broken { Retry::No } else { retry };
-    let name = if unknown && is_commit { "AmbiguousCommitError" } else { name };
-    let doubt = if unknown { "; the statement may have run" } else { "" };
+    let name = if unknown && is_commit {
+        "AmbiguousCommitError"
+    } else {
+        name
+    };
+    let doubt = if unknown {
+        "; the statement may have run"
+    } else {
+        ""
+    };
     let raise = Raise::new(py, name, format!("{what}{doubt}"))
         .with("address", address)
         .outcome(outcome, retry);
     let has_stage = matches!(name, "ConnectionFailedError" | "ConnectionLostError");
-    if has_stage { raise.with("stage", "lost").error() } else { raise.error() }
+    if has_stage {
+        raise.with("stage", "lost").error()
+    } else {
+        raise.error()
+    }
 }
 
 const fn lost_class(outcome: Outcome, in_transaction: bool) -> &'static str {
@@ -199,11 +228,15 @@ const fn lost_class(outcome: Outcome, in_transaction: bool) -> &'static str {
 
 /// The session is gone and nothing was sent on it.
 pub(crate) fn not_sent(py: Python<'_>, address: &str) -> PyErr {
-    Raise::new(py, "ConnectionFailedError", format!("connection to {address} is closed"))
-        .with("address", address)
-        .with("stage", "lost")
-        .outcome(Outcome::NotSent, Retry::Elsewhere)
-        .error()
+    Raise::new(
+        py,
+        "ConnectionFailedError",
+        format!("connection to {address} is closed"),
+    )
+    .with("address", address)
+    .with("stage", "lost")
+    .outcome(Outcome::NotSent, Retry::Elsewhere)
+    .error()
 }
 
 /// A request that may not be sent.
@@ -216,9 +249,8 @@ pub(crate) fn client(py: Python<'_>, error: &dqlite_client::Error) -> PyErr {
     use dqlite_client::ErrorKind;
     let name = match (error.kind(), error.failure_kind()) {
         (ErrorKind::NoLeader, _) => "NoLeaderError",
-        (ErrorKind::Connect, _) => "ConnectionFailedError",
         (ErrorKind::Lost, _) if error.outcome() == Outcome::Unknown => "ConnectionLostError",
-        (ErrorKind::Lost, _) => "ConnectionFailedError",
+        (ErrorKind::Connect | ErrorKind::Lost, _) => "ConnectionFailedError",
         (ErrorKind::Timeout, _) => "StatementTimeoutError",
         (ErrorKind::Protocol, _) => "ProtocolError",
         (ErrorKind::Convert, _) => "DataError",
@@ -240,13 +272,8 @@ pub(crate) fn is_not_found(error: &dqlite_client::Error) -> bool {
 }
 
 /// An error of the Rust client as the class of that name.
-pub(crate) fn client_as(
-    py: Python<'_>,
-    name: &'static str,
-    error: &dqlite_client::Error,
-) -> PyErr {
-    let mut raise =
-        Raise::new(py, name, error.to_string()).outcome(error.outcome(), error.retry());
+pub(crate) fn client_as(py: Python<'_>, name: &'static str, error: &dqlite_client::Error) -> PyErr {
+    let mut raise = Raise::new(py, name, error.to_string()).outcome(error.outcome(), error.retry());
     if let Some(address) = error.address() {
         raise = raise.with("address", address);
     }
@@ -257,10 +284,19 @@ pub(crate) fn client_as(
             .with("sqlite_errorname", failure.code.name());
     }
     if name == "NoLeaderError" {
-        let attempts: Vec<_> = error.attempts().iter().map(|attempt| {
-            let seconds = attempt.elapsed.as_secs_f64();
-            (attempt.address.as_str(), attempt.kind.name(), attempt.text.as_str(), seconds)
-        }).collect();
+        let attempts: Vec<_> = error
+            .attempts()
+            .iter()
+            .map(|attempt| {
+                let seconds = attempt.elapsed.as_secs_f64();
+                (
+                    attempt.address.as_str(),
+                    attempt.kind.name(),
+                    attempt.text.as_str(),
+                    seconds,
+                )
+            })
+            .collect();
         raise = raise.with("attempts", attempts);
     }
     raise.error()

@@ -4,7 +4,8 @@
 //! ```text
 //! connection   one server session over one socket: state, face to Python
 //!   blocking   sync calls: poll with the GIL released
-//!   ready      the event loop's callbacks, futures, one deadline timer
+//!   ready      the event loop's callbacks, futures
+//!   deadline   cancelled and overdue calls, one timer for all
 //!   call       one statement on its way
 //! encode, decode, temporal, record, projection, statement, transaction: values and bookkeeping
 //! config, dial   where to connect, and finding the leader
@@ -17,6 +18,7 @@ mod call;
 mod cluster;
 mod config;
 mod connection;
+mod deadline;
 mod decode;
 mod dial;
 mod encode;

@@ -6,7 +6,7 @@ use dqlite_proto::{Outcome, Retry};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::blocking::duration;
+use crate::blocking::{duration, signalled};
 use crate::errors::Raise;
 
 /// A supervised child process; see `dqlite.Node`.
@@ -34,17 +34,29 @@ impl Node {
     }
 
     fn start(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
-        self.patiently(py, |node, interrupt| node.start_within(duration(timeout), interrupt))
+        self.patiently(py, |node, interrupt| {
+            node.start_within(duration(timeout), interrupt)
+        })
     }
 
     fn wait_ready(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
-        self.patiently(py, |node, interrupt| node.wait_ready_within(duration(timeout), interrupt))
+        self.patiently(py, |node, interrupt| {
+            node.wait_ready_within(duration(timeout), interrupt)
+        })
     }
 
     fn stop(&self, py: Python<'_>, timeout: f64) -> PyResult<HowStopped> {
-        let stopped =
-            self.patiently(py, |node, interrupt| node.stop_within(duration(timeout), interrupt))?;
-        let Stopped { handed_over, leader, took, killed, ending, .. } = stopped;
+        let stopped = self.patiently(py, |node, interrupt| {
+            node.stop_within(duration(timeout), interrupt)
+        })?;
+        let Stopped {
+            handed_over,
+            leader,
+            took,
+            killed,
+            ending,
+            ..
+        } = stopped;
         Ok((handed_over, leader, took.as_secs_f64(), killed, ending))
     }
 
@@ -106,7 +118,11 @@ impl Node {
 
     #[getter]
     fn members(&self) -> Vec<String> {
-        self.node.members().into_iter().map(|member| member.address).collect()
+        self.node
+            .members()
+            .into_iter()
+            .map(|member| member.address)
+            .collect()
     }
 
     #[getter]
@@ -122,12 +138,16 @@ impl Node {
     /// Path, version and bundle of the engine, once it is loaded.
     #[getter]
     fn engine(&self) -> Option<(String, String, Option<String>)> {
-        self.node.engine().map(|engine| (engine.path, engine.version, engine.bundle))
+        self.node
+            .engine()
+            .map(|engine| (engine.path, engine.version, engine.bundle))
     }
 
     #[getter]
     fn socket_path(&self) -> Option<String> {
-        self.node.socket_path().map(|path| path.display().to_string())
+        self.node
+            .socket_path()
+            .map(|path| path.display().to_string())
     }
 }
 
@@ -141,7 +161,7 @@ impl Node {
         let mut raised = None;
         let done = py.detach(|| {
             let mut interrupt = || {
-                raised = Python::attach(|py| py.check_signals()).err();
+                raised = signalled();
                 raised.is_some()
             };
             wait(&self.node, &mut interrupt)
@@ -149,16 +169,15 @@ impl Node {
         match (raised, done) {
             (Some(error), _) => Err(error),
             (None, Ok(done)) => Ok(done),
-            (None, Err(error)) => {
-                Err(raise(py, self.node.address(), self.node.id(), error))
-            }
+            (None, Err(error)) => Err(raise(py, self.node.address(), self.node.id(), error)),
         }
     }
 }
 
 /// Stops nodes side by side. At interpreter exit Python can start no threads, but we can.
 #[pyfunction]
-pub(crate) fn stop_nodes(py: Python<'_>, nodes: Vec<Py<Node>>, timeout: f64) {
+pub(crate) fn stop_nodes(py: Python<'_>, nodes: Vec<Bound<'_, Node>>, timeout: f64) {
+    let nodes: Vec<_> = nodes.into_iter().map(Bound::unbind).collect();
     let nodes: Vec<&dqlite::Node> = nodes.iter().map(|node| &node.get().node).collect();
     py.detach(|| {
         std::thread::scope(|scope| {
@@ -174,7 +193,11 @@ fn raise(py: Python<'_>, address: &str, id: u64, error: NodeError) -> PyErr {
     let text = error.to_string();
     let node = |name| {
         let raise = Raise::new(py, name, text.as_str()).with("node_address", address);
-        if id == 0 { raise } else { raise.with("node_id", id) }
+        if id == 0 {
+            raise
+        } else {
+            raise.with("node_id", id)
+        }
     };
     match error {
         NodeError::Config(_) => node("NodeConfigError"),
@@ -182,7 +205,9 @@ fn raise(py: Python<'_>, address: &str, id: u64, error: NodeError) -> PyErr {
         NodeError::Start { stage, .. } => node("NodeStartError").with("stage", stage.name()),
         NodeError::EngineNotFound { tried, .. } => {
             let tried: Vec<_> = tried.into_iter().map(|t| (t.place, t.reason)).collect();
-            node("EngineNotFoundError").with("stage", "locate").with("tried", tried)
+            node("EngineNotFoundError")
+                .with("stage", "locate")
+                .with("tried", tried)
         }
         NodeError::AlreadyRunning { .. } => node("NodeAlreadyRunningError"),
         NodeError::NotRunning { .. } => node("NodeNotRunningError"),

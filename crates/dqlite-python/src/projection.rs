@@ -96,7 +96,13 @@ impl Projection {
             "client" => Types::Client,
             word => return Err(unknown(word)),
         };
-        Ok(Self { take, row, types, column, tags })
+        Ok(Self {
+            take,
+            row,
+            types,
+            column,
+            tags,
+        })
     }
 }
 
@@ -116,7 +122,9 @@ impl Result {
     #[getter]
     fn columns<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
         let names = self.columns.as_ref();
-        names.map(|names| PyList::new(py, names.iter().map(|name| name.bind(py)))).transpose()
+        names
+            .map(|names| PyList::new(py, names.iter().map(|name| name.bind(py))))
+            .transpose()
     }
 
     /// Wire tags: of the first row only, or of each row if the projection asked for them.

@@ -13,7 +13,8 @@ use pyo3::types::PyTuple;
 
 use crate::blocking::duration;
 use crate::call::Call;
-use crate::connection::{Connection, Place, Timer, Waiting};
+use crate::connection::{Connection, Place, Waiting};
+use crate::deadline;
 use crate::encode;
 use crate::errors::{self, Loss};
 use crate::projection::Projection;
@@ -38,12 +39,16 @@ pub(crate) fn attach(own: Own<'_, '_>, event_loop: &Bound<'_, PyAny>) -> PyResul
     };
     connection.affinity.bind(event_loop)?;
     let callback = own.getattr(intern!(py, "_on_readable"))?;
-    event_loop.call_method1(intern!(py, "add_reader"), (socket, callback)).map(drop)
+    event_loop
+        .call_method1(intern!(py, "add_reader"), (socket, callback))
+        .map(drop)
 }
 
 /// Whether the loop was closed; its selector is gone then.
 pub(crate) fn is_closed(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
-    event_loop.call_method0(intern!(event_loop.py(), "is_closed"))?.is_truthy()
+    event_loop
+        .call_method0(intern!(event_loop.py(), "is_closed"))?
+        .is_truthy()
 }
 
 /// Sends a statement; `None` if the session is closed or draining and nothing was sent.
@@ -70,14 +75,26 @@ pub(crate) fn submit<'py>(
     let queued = {
         let mut guard = connection.inner();
         let inner = &mut *guard;
-        let Place::Here(link) = &mut inner.link else { return Ok(None) };
+        let Place::Here(link) = &mut inner.link else {
+            return Ok(None);
+        };
         if inner.drain_until.is_some() {
             return Ok(None);
         }
         Call::queue(link.session_mut(), &statement, &params).map(|ticket| {
-            let call = Some(Call::new(statement, projection, inner.transaction.is_open()));
+            let call = Some(Call::new(
+                statement,
+                projection,
+                inner.transaction.is_open(),
+            ));
             let future = future.clone().unbind();
-            inner.waiting.push_back(Waiting { ticket, call, future, sent, deadline });
+            inner.waiting.push_back(Waiting {
+                ticket,
+                call,
+                future,
+                sent,
+                deadline,
+            });
         })
     };
     match queued {
@@ -90,7 +107,7 @@ pub(crate) fn submit<'py>(
     }
     flush(own)?;
     if let Some(deadline) = deadline {
-        arm(own, deadline)?;
+        deadline::arm(own, deadline)?;
     }
     Ok(Some(future))
 }
@@ -101,7 +118,9 @@ fn flush(own: Own<'_, '_>) -> PyResult<()> {
     let (socket, change) = {
         let mut inner = connection.inner();
         let was_writing = inner.writing;
-        let Some(link) = inner.link() else { return Ok(()) };
+        let Some(link) = inner.link() else {
+            return Ok(());
+        };
         let socket = link.as_raw_fd();
         // After an error there is nothing to write; the end of the stream is read in a moment,
         // behind whatever the server said before.
@@ -110,12 +129,18 @@ fn flush(own: Own<'_, '_>) -> PyResult<()> {
         (socket, (done == was_writing).then_some(done))
     };
     let py = own.py();
-    let Some(event_loop) = connection.affinity.event_loop(py) else { return Ok(()) };
+    let Some(event_loop) = connection.affinity.event_loop(py) else {
+        return Ok(());
+    };
     match change {
-        Some(true) => event_loop.call_method1(intern!(py, "remove_writer"), (socket,)).map(drop),
+        Some(true) => event_loop
+            .call_method1(intern!(py, "remove_writer"), (socket,))
+            .map(drop),
         Some(false) => {
             let callback = own.getattr(intern!(py, "_on_writable"))?;
-            event_loop.call_method1(intern!(py, "add_writer"), (socket, callback)).map(drop)
+            event_loop
+                .call_method1(intern!(py, "add_writer"), (socket, callback))
+                .map(drop)
         }
         None => Ok(()),
     }
@@ -168,7 +193,9 @@ fn read(own: Own<'_, '_>, until: Instant) {
 /// Goes on in the next round of the loop, behind other tasks.
 fn resume(own: Own<'_, '_>) -> PyResult<()> {
     let py = own.py();
-    let Some(event_loop) = own.get().affinity.event_loop(py) else { return Ok(()) };
+    let Some(event_loop) = own.get().affinity.event_loop(py) else {
+        return Ok(());
+    };
     let callback = own.getattr(intern!(py, "_on_resume"))?;
     event_loop.call_method1(intern!(py, "call_soon"), (callback,))?;
     own.get().inner().resuming = true;
@@ -185,11 +212,18 @@ fn pump(own: Own<'_, '_>, until: Instant) -> bool {
             }
             return false;
         }
-        let event = connection.inner().link().map(|link| link.session_mut().event());
+        let event = connection
+            .inner()
+            .link()
+            .map(|link| link.session_mut().event());
         match event {
             None => return false,
             Some(Ok(None)) => break,
-            Some(Ok(Some(Event::Rows { ticket, frame, done }))) => rows(own, ticket, &frame, done),
+            Some(Ok(Some(Event::Rows {
+                ticket,
+                frame,
+                done,
+            }))) => rows(own, ticket, &frame, done),
             Some(Ok(Some(Event::Reply { ticket, response }))) => {
                 if let Some((waiting, call)) = take_first(connection, ticket) {
                     connection.inner().transaction.succeeded(&call.statement);
@@ -208,7 +242,10 @@ fn pump(own: Own<'_, '_>, until: Instant) -> bool {
 
 fn take_first(connection: &Connection, ticket: Ticket) -> Option<(Waiting, Call)> {
     let mut inner = connection.inner();
-    let at = inner.waiting.iter().position(|waiting| waiting.ticket == ticket)?;
+    let at = inner
+        .waiting
+        .iter()
+        .position(|waiting| waiting.ticket == ticket)?;
     let mut waiting = inner.waiting.remove(at)?;
     let call = waiting.call.take()?;
     Some((waiting, call))
@@ -216,7 +253,9 @@ fn take_first(connection: &Connection, ticket: Ticket) -> Option<(Waiting, Call)
 
 fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
     let (py, connection) = (own.py(), own.get());
-    let Some((mut waiting, mut call)) = take_first(connection, ticket) else { return };
+    let Some((mut waiting, mut call)) = take_first(connection, ticket) else {
+        return;
+    };
     if let Err(error) = call.rows(py, frame) {
         waiting.call = Some(call);
         connection.inner().waiting.push_front(waiting);
@@ -229,7 +268,9 @@ fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
     waiting.call = Some(call);
     let mut inner = connection.inner();
     // Decoding may have run Python code that closed the connection or gave the call up.
-    let wanted = inner.link().is_some_and(|link| link.session().progress(ticket).is_some());
+    let wanted = inner
+        .link()
+        .is_some_and(|link| link.session().progress(ticket).is_some());
     if wanted {
         inner.waiting.push_front(waiting);
         return;
@@ -241,10 +282,15 @@ fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
 
 fn failed(own: Own<'_, '_>, ticket: Ticket, failure: &Failure) {
     let (py, connection) = (own.py(), own.get());
-    let Some((waiting, call)) = take_first(connection, ticket) else { return };
+    let Some((waiting, call)) = take_first(connection, ticket) else {
+        return;
+    };
     let verdict = call.judge(failure);
-    connection.inner().transaction.failed(&call.statement, verdict.after);
-    let error = call.failure(py, failure, &verdict, &connection.address);
+    connection
+        .inner()
+        .transaction
+        .failed(&call.statement, verdict.after);
+    let error = call.failure(py, failure, verdict, &connection.address);
     if verdict.after == After::Lost {
         close(own);
     }
@@ -256,7 +302,9 @@ fn settle(own: Own<'_, '_>) -> bool {
     let connection = own.get();
     let (drained, lost) = {
         let mut inner = connection.inner();
-        let Some(link) = inner.link() else { return false };
+        let Some(link) = inner.link() else {
+            return false;
+        };
         let idle = link.session().pending() == 0;
         let lost = link.session().is_lost() && idle;
         if inner.drain_until.is_none() || !idle {
@@ -278,17 +326,17 @@ fn settle(own: Own<'_, '_>) -> bool {
 }
 
 /// Resolves a future unless somebody did; a closed loop takes no results, and nobody waits there.
-fn resolve(py: Python<'_>, future: &Py<PyAny>, answer: PyResult<Py<PyAny>>) {
+pub(crate) fn resolve(py: Python<'_>, future: &Py<PyAny>, answer: PyResult<Py<PyAny>>) {
     let future = future.bind(py);
-    let open = future.call_method0(intern!(py, "done")).and_then(|done| Ok(!done.is_truthy()?));
+    let open = future
+        .call_method0(intern!(py, "done"))
+        .and_then(|done| Ok(!done.is_truthy()?));
     if !matches!(open, Ok(true)) {
         return;
     }
     let _ = match answer {
         Ok(value) => future.call_method1(intern!(py, "set_result"), (value,)),
-        Err(error) => {
-            future.call_method1(intern!(py, "set_exception"), (error.into_value(py),))
-        }
+        Err(error) => future.call_method1(intern!(py, "set_exception"), (error.into_value(py),)),
     };
 }
 
@@ -302,10 +350,17 @@ fn lose(own: Own<'_, '_>, why: &Loss) {
     let (py, connection) = (own.py(), own.get());
     let (link, waiting, drained, timer) = {
         let mut inner = connection.inner();
-        let Place::Here(link) = std::mem::replace(&mut inner.link, Place::Gone) else { return };
+        let Place::Here(link) = std::mem::replace(&mut inner.link, Place::Gone) else {
+            return;
+        };
         inner.drain_until = None;
         let drained = std::mem::take(&mut inner.drained);
-        (link, std::mem::take(&mut inner.waiting), drained, inner.timer.take())
+        (
+            link,
+            std::mem::take(&mut inner.waiting),
+            drained,
+            inner.timer.take(),
+        )
     };
     if let Some(event_loop) = connection.affinity.event_loop(py) {
         let socket = link.as_raw_fd();
@@ -316,10 +371,20 @@ fn lose(own: Own<'_, '_>, why: &Loss) {
     if let Some(timer) = timer {
         let _ = timer.handle.call_method0(py, intern!(py, "cancel"));
     }
-    for Waiting { ticket, call, future, .. } in waiting {
+    for Waiting {
+        ticket,
+        call,
+        future,
+        ..
+    } in waiting
+    {
         let progress = link.session().progress(ticket).unwrap_or(Progress::Sent);
         if let Some(call) = call {
-            resolve(py, &future, Err(call.loss(py, progress, why, &connection.address)));
+            resolve(
+                py,
+                &future,
+                Err(call.loss(py, progress, why, &connection.address)),
+            );
         }
     }
     for future in drained {
@@ -328,97 +393,4 @@ fn lose(own: Own<'_, '_>, why: &Loss) {
     if why.must_park() {
         std::mem::forget(link);
     }
-}
-
-/// Gives up the request of a cancelled future.
-pub(crate) fn forget(own: Own<'_, '_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
-    let connection = own.get();
-    let (taken, drain_until) = {
-        let mut inner = connection.inner();
-        let found = inner.waiting.iter().position(|waiting| waiting.future.is(future));
-        let taken = found.and_then(|at| inner.waiting.remove(at));
-        if let Some(waiting) = &taken {
-            inner.abandon(waiting.ticket);
-        }
-        (taken, inner.drain_until)
-    };
-    drop(taken);
-    drain_until.map_or(Ok(()), |until| arm(own, until))
-}
-
-/// A future that resolves when nothing is drained any more.
-pub(crate) fn drained<'py>(own: Own<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-    let (py, connection) = (own.py(), own.get());
-    let event_loop = connection.affinity.check_loop(py)?;
-    let future = event_loop.call_method0(intern!(py, "create_future"))?;
-    let due = {
-        let mut inner = connection.inner();
-        let due = inner.drain_until.is_some() && inner.link().is_some();
-        if due {
-            inner.drained.push(future.clone().unbind());
-        }
-        due
-    };
-    if !due {
-        resolve(py, future.as_unbound(), Ok(py.None()));
-    }
-    Ok(future)
-}
-
-/// Makes sure that the timer fires by then.
-fn arm(own: Own<'_, '_>, by: Instant) -> PyResult<()> {
-    let (py, connection) = (own.py(), own.get());
-    let old = {
-        let mut inner = connection.inner();
-        if inner.timer.as_ref().is_some_and(|timer| timer.at <= by) {
-            return Ok(());
-        }
-        inner.timer.take()
-    };
-    if let Some(old) = old {
-        old.handle.call_method0(py, intern!(py, "cancel"))?;
-    }
-    let Some(event_loop) = connection.affinity.event_loop(py) else { return Ok(()) };
-    let seconds = by.saturating_duration_since(Instant::now()).as_secs_f64();
-    let callback = own.getattr(intern!(py, "_on_timer"))?;
-    let handle = event_loop.call_method1(intern!(py, "call_later"), (seconds, callback))?;
-    connection.inner().timer = Some(Timer { at: by, handle: handle.unbind() });
-    Ok(())
-}
-
-/// Deadlines have passed, or the timer is early and is set again.
-pub(crate) fn on_timer(own: Own<'_, '_>) -> PyResult<()> {
-    let (py, connection, now) = (own.py(), own.get(), Instant::now());
-    let (timer, overdue, drain_over) = {
-        let mut inner = connection.inner();
-        let timer = inner.timer.take();
-        let mut overdue = Vec::new();
-        while let Some(at) = inner.waiting.iter().position(|w| w.deadline.is_some_and(|d| d <= now))
-        {
-            let Some(waiting) = inner.waiting.remove(at) else { break };
-            let progress = inner.link().and_then(|link| link.session().progress(waiting.ticket));
-            inner.abandon(waiting.ticket);
-            overdue.push((waiting, progress.unwrap_or(Progress::Sent)));
-        }
-        let drain_over = inner.drain_until.is_some_and(|until| until <= now);
-        (timer, overdue, drain_over)
-    };
-    drop(timer);
-    for (Waiting { call, future, sent, deadline, .. }, progress) in overdue {
-        let seconds = deadline.map_or(0.0, |deadline| (deadline - sent).as_secs_f64());
-        if let Some(call) = call {
-            let why = Loss::Deadline(seconds);
-            resolve(py, &future, Err(call.loss(py, progress, &why, &connection.address)));
-        }
-    }
-    if drain_over {
-        close(own);
-        return Ok(());
-    }
-    let next = {
-        let inner = connection.inner();
-        let deadlines = inner.waiting.iter().filter_map(|waiting| waiting.deadline);
-        deadlines.chain(inner.drain_until).min()
-    };
-    next.map_or(Ok(()), |next| arm(own, next))
 }

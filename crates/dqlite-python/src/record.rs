@@ -14,7 +14,9 @@ pub(crate) struct Header {
 impl Header {
     /// Interns the names, so that equal names of all results are one object.
     pub(crate) fn new<'a>(py: Python<'_>, names: impl Iterator<Item = &'a str>) -> Arc<Self> {
-        let names = names.map(|name| PyString::intern(py, name).unbind()).collect();
+        let names = names
+            .map(|name| PyString::intern(py, name).unbind())
+            .collect();
         Arc::new(Self { names })
     }
 
@@ -53,7 +55,23 @@ pub(crate) struct Record {
 impl Record {
     /// A row of the result that `header` describes.
     pub(crate) fn of(header: &Arc<Header>, values: Bound<'_, PyTuple>) -> Self {
-        Self { header: Arc::clone(header), values: values.unbind() }
+        Self {
+            header: Arc::clone(header),
+            values: values.unbind(),
+        }
+    }
+
+    fn of_names(py: Python<'_>, names: &[String], values: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let values = values.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+        if values.len() != names.len() {
+            let text = format!("{} names for {} values", names.len(), values.len());
+            return Err(PyTypeError::new_err(text));
+        }
+        let header = Header::new(py, names.iter().map(String::as_str));
+        Ok(Self {
+            header,
+            values: PyTuple::new(py, values)?.unbind(),
+        })
     }
 
     fn at<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Option<usize>> {
@@ -71,19 +89,13 @@ impl Record {
         for column in cursor.getattr("description")?.try_iter()? {
             names.push(column?.get_item(0)?.extract::<String>()?);
         }
-        Self::restore(py, names, values)
+        Self::of_names(py, &names, values)
     }
 
     #[staticmethod]
     #[pyo3(name = "_restore")]
-    fn restore(py: Python<'_>, names: Vec<String>, values: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let values = values.try_iter()?.collect::<PyResult<Vec<_>>>()?;
-        if values.len() != names.len() {
-            let text = format!("{} names for {} values", names.len(), values.len());
-            return Err(PyTypeError::new_err(text));
-        }
-        let header = Header::new(py, names.iter().map(String::as_str));
-        Ok(Self { header, values: PyTuple::new(py, values)?.unbind() })
+    fn restore(names: &Bound<'_, PyList>, values: &Bound<'_, PyAny>) -> PyResult<Self> {
+        Self::of_names(names.py(), &names.extract::<Vec<String>>()?, values)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyTuple>> {
@@ -145,12 +157,11 @@ impl Record {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let mut text = String::from("<Record");
+        let mut words = vec!["<Record".to_owned()];
         for (name, value) in self.header.names.iter().zip(self.values.bind(py)) {
-            text.push_str(&format!(" {}={}", name.to_str(py)?, value.repr()?));
+            words.push(format!("{}={}", name.to_str(py)?, value.repr()?));
         }
-        text.push('>');
-        Ok(text)
+        Ok(words.join(" ") + ">")
     }
 
     /// The column names in order.

@@ -51,7 +51,10 @@ impl Statement {
 
     fn read(py: Python<'_>, sql: &str) -> PyResult<Self> {
         if sql.contains('\0') {
-            return Err(errors::programming(py, "the SQL text holds a NUL character"));
+            return Err(errors::programming(
+                py,
+                "the SQL text holds a NUL character",
+            ));
         }
         let mut statements = sql::statements(sql);
         let Some(first) = statements.next() else {
@@ -66,7 +69,10 @@ impl Statement {
             });
         };
         if statements.next().is_some() {
-            return Err(errors::programming(py, "You can only execute one statement at a time."));
+            return Err(errors::programming(
+                py,
+                "You can only execute one statement at a time.",
+            ));
         }
         let optimize = first.pragma.is_some_and(|pragma| pragma.is("optimize"));
         Ok(Self {
@@ -136,7 +142,11 @@ impl Statement {
             _ if self.may_write => Effect::Write,
             _ => Effect::Read,
         };
-        Call { effect, in_transaction, one_query: self.returns_rows }
+        Call {
+            effect,
+            in_transaction,
+            one_query: self.returns_rows,
+        }
     }
 
     /// Rows changed and last row id, as far as the server's numbers belong to this statement.
@@ -144,7 +154,10 @@ impl Statement {
         let counts = self.kind.is_some_and(StatementKind::counts_rows);
         let inserts = self.kind.is_some_and(StatementKind::sets_last_insert_id);
         let rows = i64::try_from(rows_affected).unwrap_or(i64::MAX);
-        (if counts { rows } else { -1 }, inserts.then_some(last_insert_id))
+        (
+            if counts { rows } else { -1 },
+            inserts.then_some(last_insert_id),
+        )
     }
 }
 
@@ -156,7 +169,9 @@ fn names(py: Python<'_>, parameters: &sql::Parameters<'_>) -> PyResult<Vec<Optio
     }
     let mut names = vec![None; count];
     for (name, number) in &parameters.names {
-        let at = usize::try_from(*number).unwrap_or(usize::MAX).saturating_sub(1);
+        let at = usize::try_from(*number)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(1);
         if let (Some(place), [_sigil, name @ ..]) = (names.get_mut(at), *name) {
             *place = Some(String::from_utf8_lossy(name).into_owned());
         }
@@ -170,9 +185,10 @@ fn last_name(text: &[u8]) -> String {
         .filter(|token| !matches!(token.kind, TokenKind::Comment | TokenKind::Semicolon))
         .last();
     last.map_or_else(String::new, |token| {
-        let name = match (token.kind, token.text) {
-            (TokenKind::Quoted | TokenKind::Text, [_, name @ .., _]) => name,
-            (_, name) => name,
+        let quoted = matches!(token.kind, TokenKind::Quoted | TokenKind::Text);
+        let name = match token.text {
+            [_, name @ .., _] if quoted => name,
+            name => name,
         };
         String::from_utf8_lossy(name).to_lowercase()
     })
@@ -187,5 +203,7 @@ pub(crate) fn statement_kind(py: Python<'_>, sql: &str) -> PyResult<&'static str
 /// The statements of a script, without what stands between them.
 #[pyfunction]
 pub(crate) fn split(script: &str) -> Vec<String> {
-    sql::statements(script).filter_map(|statement| statement.sql().map(str::to_owned)).collect()
+    sql::statements(script)
+        .filter_map(|statement| statement.sql().map(str::to_owned))
+        .collect()
 }

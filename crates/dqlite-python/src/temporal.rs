@@ -20,7 +20,10 @@ pub(crate) fn to_text<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'
     };
     let offset = value.call_method0("utcoffset")?;
     if !offset.is_none() && offset.getattr("microseconds")?.extract::<i32>()? != 0 {
-        let text = format!("cannot bind {}: its offset has a fraction of a second", value.repr()?);
+        let text = format!(
+            "cannot bind {}: its offset has a fraction of a second",
+            value.repr()?
+        );
         return Err(errors::data(value.py(), text));
     }
     Ok(Some(text))
@@ -45,13 +48,19 @@ pub(crate) fn from_text<'py>(py: Python<'py>, text: &str) -> PyResult<Option<Bou
     let mut scan = Scan(text.as_bytes());
     let date = scan.date();
     if date.is_some() && scan.0.is_empty() {
-        return date.map(|d| Ok(PyDate::new(py, d.year, d.month, d.day)?.into_any())).transpose();
+        return date
+            .map(|d| Ok(PyDate::new(py, d.year, d.month, d.day)?.into_any()))
+            .transpose();
     }
     if date.is_some() && !(scan.eat(b' ') || scan.eat(b'T')) {
         return Ok(None);
     }
-    let Some(time) = scan.time() else { return Ok(None) };
-    let Some(offset) = scan.offset() else { return Ok(None) };
+    let Some(time) = scan.time() else {
+        return Ok(None);
+    };
+    let Some(offset) = scan.offset() else {
+        return Ok(None);
+    };
     let zone = match offset {
         Offset::None => None,
         Offset::Utc => Some(PyTzInfo::utc(py)?.to_owned()),
@@ -60,14 +69,17 @@ pub(crate) fn from_text<'py>(py: Python<'py>, text: &str) -> PyResult<Option<Bou
             Some(PyTzInfo::fixed_offset(py, delta)?)
         }
     };
-    match date {
-        Some(date) => date_time(py, &date, &time, zone.as_ref()).map(Some),
-        None => {
-            let Time { hour, minute, second, micros } = time;
-            let time = PyTime::new(py, hour, minute, second, micros, zone.as_ref())?;
-            Ok(Some(time.into_any()))
-        }
+    if let Some(date) = date {
+        return date_time(py, &date, &time, zone.as_ref()).map(Some);
     }
+    let Time {
+        hour,
+        minute,
+        second,
+        micros,
+    } = time;
+    let time = PyTime::new(py, hour, minute, second, micros, zone.as_ref())?;
+    Ok(Some(time.into_any()))
 }
 
 fn date_time<'py>(
@@ -77,7 +89,12 @@ fn date_time<'py>(
     zone: Option<&Bound<'py, PyTzInfo>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let Date { year, month, day } = *date;
-    let Time { hour, minute, second, micros } = *time;
+    let Time {
+        hour,
+        minute,
+        second,
+        micros,
+    } = *time;
     Ok(PyDateTime::new(py, year, month, day, hour, minute, second, micros, zone)?.into_any())
 }
 
@@ -160,13 +177,22 @@ impl Scan<'_> {
     }
 
     fn digits(&mut self, count: usize) -> Option<u32> {
-        let digits = self.0.get(..count).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+        let digits = self
+            .0
+            .get(..count)
+            .filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
         self.0 = &self.0[count..];
-        Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+        Some(
+            digits
+                .iter()
+                .fold(0, |number, digit| number * 10 + u32::from(digit - b'0')),
+        )
     }
 
     fn pair(&mut self, limit: u8) -> Option<u8> {
-        u8::try_from(self.digits(2)?).ok().filter(|number| *number < limit)
+        u8::try_from(self.digits(2)?)
+            .ok()
+            .filter(|number| *number < limit)
     }
 
     /// `YYYY-MM-DD`; nothing is consumed if it is none.
@@ -193,7 +219,11 @@ impl Scan<'_> {
         let second = if self.eat(b':') { self.pair(60)? } else { 0 };
         let mut micros = 0;
         if self.eat(b'.') {
-            let digits = self.0.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let digits = self
+                .0
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
             if digits == 0 {
                 return None;
             }
@@ -201,7 +231,12 @@ impl Scan<'_> {
             micros = self.digits(kept)? * 10_u32.pow(u32::try_from(6 - kept).ok()?);
             self.0 = &self.0[digits - kept..];
         }
-        Some(Time { hour, minute, second, micros })
+        Some(Time {
+            hour,
+            minute,
+            second,
+            micros,
+        })
     }
 
     /// What may follow a time: nothing, `Z`, or `±HH:MM[:SS]`; the text must end there.

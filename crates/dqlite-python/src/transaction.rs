@@ -39,12 +39,19 @@ impl Transaction {
     pub(crate) fn succeeded(&mut self, statement: &Statement) {
         match statement.kind() {
             Some(StatementKind::Begin) => {
-                *self = Self { state: State::Open, ..Self::default() };
+                *self = Self {
+                    state: State::Open,
+                    ..Self::default()
+                };
             }
             Some(StatementKind::Commit | StatementKind::Rollback) => *self = Self::default(),
             Some(StatementKind::Savepoint) => {
                 if !self.is_open() {
-                    *self = Self { state: State::Open, by_savepoint: true, ..Self::default() };
+                    *self = Self {
+                        state: State::Open,
+                        by_savepoint: true,
+                        ..Self::default()
+                    };
                 }
                 self.savepoints.push(statement.savepoint().to_owned());
             }
@@ -83,6 +90,8 @@ impl Transaction {
     }
 
     fn find(&self, name: &str) -> Option<usize> {
-        self.savepoints.iter().rposition(|savepoint| savepoint == name)
+        self.savepoints
+            .iter()
+            .rposition(|savepoint| savepoint == name)
     }
 }

@@ -100,8 +100,9 @@ class Core(State):
     def needs_reset(self) -> bool:
         """Whether something is open or due that the next user must not meet."""
         session = self.session
-        alive = session is not None and not session.closed
-        return self.in_transaction or (alive and session.draining)
+        if self.in_transaction or session is None or session.closed:
+            return self.in_transaction
+        return session.draining
 
     async def reset(self) -> None:
         """Bring about the state of a new connection, within a second or by a new session."""

@@ -11,8 +11,9 @@ from dqlite import _native, exceptions
 from dqlite._options import Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.aio._core import Core
-from dqlite.aio.cursor import Cursor, Execution
-from dqlite.aio.transaction import Mode, Transaction
+from dqlite.aio.cursor import Execution
+from dqlite.aio.transaction import Transaction
+from dqlite.transaction import Mode
 
 _RUN: Final = _native.Projection("result")
 
@@ -82,16 +83,12 @@ class Connection:
         rows: list[_native.Record] = await self._core.perform(self._all, sql, args, timeout)
         return rows
 
-    async def fetchrow(
-        self, sql: str, *args: Any, timeout: Timeout = ...
-    ) -> _native.Record | None:
+    async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> _native.Record | None:
         """Return the first row, or None if there is none."""
         row: _native.Record | None = await self._core.perform(self._first, sql, args, timeout)
         return row
 
-    async def fetchval(
-        self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...
-    ) -> Any:
+    async def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Return one cell of the first row, or None if there is no row."""
         value = self._value
         if column:
@@ -270,8 +267,8 @@ def connect(
     environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is the
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
-    taken; all in seconds. With `reconnect` off the connection ends with its first session. A cluster without a leader is a
-    NoLeaderError, a bad argument a ProgrammingError.
+    taken; all in seconds. With `reconnect` off the connection ends with its first session. A
+    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     checked = options(
         target,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from types import EllipsisType, TracebackType
@@ -15,7 +15,7 @@ from dqlite._parameters import Params
 from dqlite.aio._lender import Lender, Limits
 from dqlite.aio.connection import Connection
 from dqlite.aio.cursor import Cursor
-from dqlite.aio.transaction import Mode
+from dqlite.transaction import Mode
 
 
 class Pool:
@@ -56,16 +56,12 @@ class Pool:
         async with self.acquire() as connection:
             return await connection.fetch(sql, *args, timeout=timeout)
 
-    async def fetchrow(
-        self, sql: str, *args: Any, timeout: Timeout = ...
-    ) -> _native.Record | None:
+    async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> _native.Record | None:
         """Do `Connection.fetchrow` on a connection of the pool."""
         async with self.acquire() as connection:
             return await connection.fetchrow(sql, *args, timeout=timeout)
 
-    async def fetchval(
-        self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...
-    ) -> Any:
+    async def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Do `Connection.fetchval` on a connection of the pool."""
         async with self.acquire() as connection:
             return await connection.fetchval(sql, *args, column=column, timeout=timeout)
@@ -89,7 +85,7 @@ class Pool:
     @asynccontextmanager
     async def transaction(
         self, mode: Mode = "immediate", *, timeout: Timeout = ...
-    ) -> AsyncIterator[Connection]:
+    ) -> AsyncGenerator[Connection]:
         """Borrow a connection for one transaction::
 
         async with pool.transaction() as conn:

@@ -16,9 +16,7 @@ import pytest
 import dqlite
 import dqlite.aio
 
-ENDLESS = (
-    "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-)
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
 MANY = "with recursive n(i) as (select 1 union all select i + 1 from n limit {}) select i from n"
 
 
@@ -217,7 +215,7 @@ async def test_cancelled_begin_holds_no_lock(conn, url):
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        await asyncio.wait_for(other.execute("insert into t values (1)")._run(), 4)
+        await asyncio.wait_for(other.fetch("insert into t values (1) returning a"), 4)
         assert await conn.fetchval("select count(*) from t") == 1
 
 
@@ -351,7 +349,11 @@ def test_interpreter_exit_with_requests_in_flight(url, end, after, sql):
     code = textwrap.dedent(EXIT).format(sql=sql, end=end, after=after)
     for _ in range(2):
         run = subprocess.run(
-            [sys.executable, "-c", code, url], capture_output=True, text=True, timeout=20, check=False
+            [sys.executable, "-c", code, url],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
         assert run.returncode == 0, run.stderr
         assert "panicked" not in run.stderr

@@ -24,7 +24,11 @@ async def test_shortcuts(pool):
     assert await pool.executemany("insert into t values (?)", [(1,), (2,)]) == 2
     assert await pool.fetch("select a from t") == [(1,), (2,)]
     assert await pool.fetchrow("select a from t") == (1,)
-    assert await pool.fetchval("select ? + ?", 1, 2) == 3 == await pool.fetchval("select ? + ?", [1, 2])
+    assert (
+        await pool.fetchval("select ? + ?", 1, 2)
+        == 3
+        == await pool.fetchval("select ? + ?", [1, 2])
+    )
     with pytest.raises(KeyError):
         async with pool.transaction() as conn:
             await conn.execute("delete from t")
