@@ -4,8 +4,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use dqlite_proto::guard::{Guard, Policy};
 use dqlite_proto::{
-    Columns, Event, Limits, Params, Request, Response, RowsFrame, Session, ValueRef, sql,
+    Columns, Event, Header, Limits, Params, Request, Response, RowsFrame, Session, ValueRef, sql,
 };
 
 const ROWS: usize = 100_000;
@@ -138,5 +139,59 @@ fn requests(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, rows, requests);
+fn guarding(c: &mut Criterion) {
+    let mut guard = Guard::new(Policy::default());
+    let mut book = |message: &[u8], reply: &[u8]| {
+        let (header, body) = message.split_first_chunk().expect("a header");
+        black_box(guard.request(Header::decode(*header), body));
+        let (header, body) = reply.split_first_chunk().expect("a header");
+        black_box(guard.reply(Header::decode(*header), body));
+    };
+    let encoded = |request: &Request<'_>| {
+        let mut bytes = Vec::new();
+        request.encode(0, &mut bytes).expect("a request");
+        bytes
+    };
+    let answered = |response: &Response| {
+        let mut bytes = Vec::new();
+        response.encode(&mut bytes);
+        bytes
+    };
+    let stmt = Response::Stmt {
+        id: 0,
+        params: 1,
+        tail: None,
+    };
+    let result = answered(&Response::Result {
+        last_insert_id: 1,
+        rows_affected: 1,
+    });
+    book(
+        &encoded(&Request::open("bench")),
+        &answered(&Response::Db { id: 0 }),
+    );
+    book(
+        &encoded(&Request::Prepare { sql: "SELECT ?" }),
+        &answered(&stmt),
+    );
+    let mut params = Params::new();
+    params.push(ValueRef::Integer(42)).expect("an integer");
+    let params = params.as_ref();
+    let prepared = encoded(&Request::Exec {
+        statement: 0,
+        params,
+    });
+    c.bench_function("guard a prepared statement and its reply", |b| {
+        b.iter(|| book(black_box(&prepared), &result));
+    });
+    let text = encoded(&Request::ExecSql {
+        sql: "DELETE FROM people WHERE id = ?",
+        params,
+    });
+    c.bench_function("guard a statement as text and its reply", |b| {
+        b.iter(|| book(black_box(&text), &result));
+    });
+}
+
+criterion_group!(benches, rows, requests, guarding);
 criterion_main!(benches);

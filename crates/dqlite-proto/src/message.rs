@@ -65,7 +65,9 @@ macro_rules! requests {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Request<'a> {
             $($(#[$doc])* $variant $({ $($(#[$field_doc])* $field: $type,)* })?,)*
-            $($(#[$also_doc])* $also_variant { $($(#[$also_field_doc])* $also_field: $also_type,)* },)*
+            $($(#[$also_doc])* $also_variant {
+                $($(#[$also_field_doc])* $also_field: $also_type,)*
+            },)*
         }
 
         impl<'a> Request<'a> {
@@ -90,12 +92,15 @@ macro_rules! requests {
                 Ok(())
             }
 
-            fn take_body(header: Header, reader: &mut Reader<'a>) -> Result<Option<Self>, DecodeError> {
+            fn take_body(
+                header: Header,
+                reader: &mut Reader<'a>,
+            ) -> Result<Option<Self>, DecodeError> {
                 let schema = header.schema;
                 Ok(Some(match RequestKind(header.kind) {
-                    $(RequestKind::$also_kind if header.words == $also_words => Self::$also_variant {
-                        $($also_field: Field::take(schema, reader)?,)*
-                    },)*
+                    $(RequestKind::$also_kind if header.words == $also_words => {
+                        Self::$also_variant { $($also_field: Field::take(schema, reader)?,)* }
+                    })*
                     $(RequestKind::$kind => {
                         $($lead::take(schema, reader)?;)?
                         Self::$variant $({ $($field: Field::take(schema, reader)?,)* })?
