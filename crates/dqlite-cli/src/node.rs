@@ -17,7 +17,7 @@ use dqlite::control::{self, FromNode, Options, Received, ToNode, VERSION, exit};
 use dqlite_node::config::LogLevel;
 use dqlite_node::engine::{self, Found, Library, LocateOptions};
 use dqlite_node::event::{Command, Event};
-use dqlite_node::host::{self, Stopped};
+use dqlite_node::host;
 use dqlite_node::{Complaint, HostError, NodeConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -182,23 +182,28 @@ fn converse(ready: Ready, lines: BufReader<Stdin>, parent: &Parent, started: Ins
         .enable_all()
         .build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            // The queue is empty: it takes this one.
-            let _ = events.try_send(ready.engine);
-            let pumping = tokio::spawn(pump(told, out.clone()));
-            let hosting = host::run(ready.config, ready.library, started, events, asked);
-            let ended = tokio::select! {
-                ended = hosting => ended,
-                never = interrupts(parent, commands) => match never {},
-            };
-            // All senders of events are gone, so the pump has an end.
-            let _ = tokio::time::timeout(LAST_LINE_LIMIT, pumping).await;
+        Ok(runtime) => {
+            let ended = runtime.block_on(async {
+                // The queue is empty: it takes this one.
+                let _ = events.try_send(ready.engine);
+                let pumping = tokio::spawn(pump(told, out.clone()));
+                let hosting = host::run(ready.config, ready.library, started, events, asked);
+                let ended = tokio::select! {
+                    ended = hosting => ended,
+                    never = interrupts(parent, commands) => match never {},
+                };
+                // All senders of events are gone, so the pump has an end.
+                let _ = tokio::time::timeout(LAST_LINE_LIMIT, pumping).await;
+                ended
+            });
+            // An engine that is stuck keeps a thread of the runtime for ever.
+            runtime.shutdown_background();
             ended
-        }),
+        }
         Err(reason) => Err(HostError::Bug(format!("start the runtime: {reason}"))),
     };
     let (last, status) = match ended {
-        Ok(Stopped { bye, .. }) => (report::bye(bye), exit::CLEAN),
+        Ok(bye) => (report::bye(bye), exit::CLEAN),
         Err(error) => (report::fatal(&error), report::status(&error)),
     };
     // A reader that does not read, or has gone, gets no last line.

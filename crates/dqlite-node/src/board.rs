@@ -88,7 +88,7 @@ impl Board {
         let first = to == State::Ready && !std::mem::replace(&mut facts.was_ready, true);
         drop(facts);
         if from != to {
-            tracing::info!("state {from:?} -> {to:?}: {why}");
+            tracing::info!("state {} -> {}: {why}", from.name(), to.name());
         }
         self.tell(Event::State {
             from,
@@ -221,15 +221,16 @@ impl Board {
     pub(crate) fn status(&self) -> Value {
         let facts = self.facts();
         let members: Vec<Value> = facts.members.iter().map(member).collect();
+        let missing: Vec<Value> = facts.missing.iter().map(absent).collect();
         json!({
-            "state": format!("{:?}", facts.state),
+            "state": facts.state.name(),
             "why": facts.why,
             "id": facts.id.to_string(),
             "address": facts.address,
             "role": facts.role.map(Role::name),
             "leader": facts.leader.as_ref().map(|(_, address)| address),
             "members": members,
-            "missing": facts.missing,
+            "missing": missing,
             "uptime_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
     }
@@ -237,6 +238,10 @@ impl Board {
     fn facts(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn absent((address, reason): &Missing) -> Value {
+    json!({ "address": address, "reason": reason })
 }
 
 fn member(member: &NodeInfo) -> Value {

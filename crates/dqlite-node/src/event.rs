@@ -27,6 +27,22 @@ pub enum State {
     Removed,
 }
 
+impl State {
+    /// The name as the control channel spells it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Forming => "forming",
+            Self::Joining => "joining",
+            Self::CatchingUp => "catching-up",
+            Self::Ready => "ready",
+            Self::NoLeader => "no-leader",
+            Self::Draining => "draining",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// An address that does not answer as hoped, and why.
 pub type Missing = (String, String);
 

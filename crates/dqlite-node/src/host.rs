@@ -34,47 +34,18 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Setting the weight is a matter of microseconds.
 const WEIGHT_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The end of a node.
-#[derive(Debug)]
-pub struct Stopped {
-    /// What to report.
-    pub bye: Bye,
-    /// The engine did not stop in time: the process must end without waiting for its threads.
-    pub is_stuck: bool,
-}
-
-impl Stopped {
-    /// Nothing was running yet.
-    fn early(board: &Board) -> Self {
-        board.enter(
-            State::Draining,
-            "stopped before it had a cluster",
-            Vec::new(),
-        );
-        let bye = Bye {
-            handed_over: false,
-            leader: None,
-            drained: 0,
-            took: Duration::ZERO,
-        };
-        Self {
-            bye,
-            is_stuck: false,
-        }
-    }
-}
-
 /// Runs a node from the lock of its directory to the release of that lock.
 ///
 /// Returns after a stop was asked for, or with the reason why the node cannot start or go on.
-/// Every socket and the lock are released then, unless the engine is stuck.
+/// Every socket and the lock are released then, unless the engine did not stop in time: such an
+/// engine keeps a thread for ever, and the process must end without waiting for it.
 pub async fn run(
     config: NodeConfig,
     library: &'static Library,
     started: Instant,
     events: mpsc::Sender<Event>,
     mut commands: mpsc::Receiver<Command>,
-) -> Result<Stopped, HostError> {
+) -> Result<Bye, HostError> {
     config.validate().map_err(HostError::Config)?;
     let board = Arc::new(Board::new(events, &config.address, started));
     let (dir, plan) = open(&config).await?;
@@ -98,7 +69,7 @@ pub async fn run(
             }
             let identity = tokio::select! {
                 identity = prober::identify(&config, &board, &door.backend) => identity?,
-                _ = Stop::asked(&mut commands, &board) => return Ok(Stopped::early(&board)),
+                _ = Stop::asked(&mut commands, &board) => return Ok(Stop::early(&board)),
             };
             commit(&dir, &config, &identity)?;
             let joining = !identity.bootstraps;
@@ -241,6 +212,21 @@ impl Stop {
         }
     }
 
+    /// Nothing was running yet.
+    fn early(board: &Board) -> Bye {
+        board.enter(
+            State::Draining,
+            "stopped before it had a cluster",
+            Vec::new(),
+        );
+        Bye {
+            handed_over: false,
+            leader: None,
+            drained: 0,
+            took: Duration::ZERO,
+        }
+    }
+
     /// In all less than three seconds.
     fn orphaned() -> Self {
         Self {
@@ -297,7 +283,7 @@ impl Host {
     async fn until_stopped(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-    ) -> Result<Stopped, HostError> {
+    ) -> Result<Bye, HostError> {
         let board = Arc::clone(&self.local.board);
         let mut beats = tokio::time::interval(BEAT);
         loop {
@@ -345,7 +331,7 @@ impl Host {
         reason
     }
 
-    async fn stop(mut self, stop: Stop) -> Stopped {
+    async fn stop(mut self, stop: Stop) -> Bye {
         let begun = Instant::now();
         let board = Arc::clone(&self.local.board);
         board.enter(State::Draining, "a stop was asked for", Vec::new());
@@ -365,7 +351,9 @@ impl Host {
             );
             Given::default()
         });
+        tracing::debug!("handed over after {:?}", begun.elapsed());
         let drained = self.door.drain(stop.drain).await;
+        tracing::debug!("drained after {:?}", begun.elapsed());
         self.watch.abort();
         let Self {
             engine, mut door, ..
@@ -378,18 +366,15 @@ impl Host {
             Ok(Err(panic)) => tracing::error!("stop the engine: {panic}"),
             Err(_) => tracing::error!("the engine did not stop within {:?}", stop.engine),
         }
+        tracing::debug!("engine stopped after {:?}", begun.elapsed());
         let leader = given
             .leader
             .or_else(|| board.leader().map(|(_, address)| address));
-        let bye = Bye {
+        Bye {
             handed_over: given.leadership,
             leader,
             drained,
             took: begun.elapsed(),
-        };
-        Stopped {
-            bye,
-            is_stuck: stopping.is_err(),
         }
     }
 }
