@@ -105,7 +105,8 @@ impl Config {
         let url = variable("DQLITE_URL");
         let target = url.clone().or_else(|| variable("DQLITE_HOSTS"));
         let mut config = Self::parse(target.as_deref().unwrap_or("localhost:9001"))?;
-        let named = |option: &str| url.as_ref().is_some_and(|url| url.contains(option));
+        let options = url.iter().flat_map(|url| url.split(['?', '&']).skip(1));
+        let named = |option: &str| options.clone().any(|pair| pair.starts_with(option));
         if let Some(database) = variable("DQLITE_DATABASE")
             && config.database == Self::DATABASE
         {
@@ -117,7 +118,7 @@ impl Config {
                 .map_err(|why| Error::config(format!("{why} in {name}"))),
             _ => Ok(None),
         };
-        if let Some(timeout) = time("DQLITE_TIMEOUT", "?timeout=")? {
+        if let Some(timeout) = time("DQLITE_TIMEOUT", "timeout=")? {
             config.timeout = timeout;
         }
         if let Some(timeout) = time("DQLITE_CONNECT_TIMEOUT", "connect_timeout=")? {
@@ -385,7 +386,7 @@ mod tests {
         let config = from(&[("DQLITE_HOSTS", "a,b"), ("DQLITE_DATABASE", "app")]).unwrap();
         assert_eq!((hosts(&config).len(), config.database.as_str()), (2, "app"));
         let both = from(&[
-            ("DQLITE_URL", "dqlite://u:1/x?timeout=3"),
+            ("DQLITE_URL", "dqlite://u:1?database=x&timeout=3"),
             ("DQLITE_HOSTS", "a"),
             ("DQLITE_TIMEOUT", "9"),
             ("DQLITE_CONNECT_TIMEOUT", "2s"),

@@ -42,26 +42,46 @@ impl Connection {
     /// Runs one statement and reports what it changed; rows, if it yields any, are dropped.
     ///
     /// A wrong number of parameters, or several statements, are errors of kind Usage; nothing is
-    /// sent.
-    ///
-    /// [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have happened.
-    pub async fn execute(&mut self, sql: &str, params: impl Params) -> Result<Done> {
-        Ok(self.run(sql, params).await?.done)
+    /// sent. [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have
+    /// happened.
+    pub fn execute(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Done>> + Send {
+        // Parameters become bytes at once: values that may not leave the thread need not.
+        let plan = self.plan(sql, params);
+        async move { Ok(self.run(plan?).await?.done) }
     }
 
     /// Runs one statement and returns its rows.
-    pub async fn query(&mut self, sql: &str, params: impl Params) -> Result<Vec<Row>> {
-        Ok(self.run(sql, params).await?.rows)
+    pub fn query(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        let plan = self.plan(sql, params);
+        async move { Ok(self.run(plan?).await?.rows) }
     }
 
     /// Runs one statement and returns its first row, if it yields any.
-    pub async fn query_opt(&mut self, sql: &str, params: impl Params) -> Result<Option<Row>> {
-        Ok(self.query(sql, params).await?.into_iter().next())
+    pub fn query_opt(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Option<Row>>> + Send {
+        let rows = self.query(sql, params);
+        async move { Ok(rows.await?.into_iter().next()) }
     }
 
     /// Runs one statement and returns its first row; an error of kind `NoRows` if it yields none.
-    pub async fn query_one(&mut self, sql: &str, params: impl Params) -> Result<Row> {
-        only_row(self.query_opt(sql, params).await?)
+    pub fn query_one(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Row>> + Send {
+        let row = self.query_opt(sql, params);
+        async move { only_row(row.await?) }
     }
 
     /// Begins a transaction that has the write lock from the start.
@@ -106,10 +126,9 @@ impl Connection {
         Plan::new(sql, params, self.state, self.wire.session().class())
     }
 
-    async fn run(&mut self, sql: &str, params: impl Params) -> Result<Answer> {
+    async fn run(&mut self, plan: Plan<'_>) -> Result<Answer> {
         let deadline = self.deadline();
         self.roll_back_abandoned(deadline).await?;
-        let plan = self.plan(sql, params)?;
         let before = self.state;
         self.state = before.while_running();
         self.send(plan, deadline, before).await
@@ -176,23 +195,39 @@ pub struct Transaction<'c> {
 
 impl Transaction<'_> {
     /// As [`Connection::execute`].
-    pub async fn execute(&mut self, sql: &str, params: impl Params) -> Result<Done> {
-        self.connection.execute(sql, params).await
+    pub fn execute(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Done>> + Send {
+        self.connection.execute(sql, params)
     }
 
     /// As [`Connection::query`].
-    pub async fn query(&mut self, sql: &str, params: impl Params) -> Result<Vec<Row>> {
-        self.connection.query(sql, params).await
+    pub fn query(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        self.connection.query(sql, params)
     }
 
     /// As [`Connection::query_opt`].
-    pub async fn query_opt(&mut self, sql: &str, params: impl Params) -> Result<Option<Row>> {
-        self.connection.query_opt(sql, params).await
+    pub fn query_opt(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Option<Row>>> + Send {
+        self.connection.query_opt(sql, params)
     }
 
     /// As [`Connection::query_one`].
-    pub async fn query_one(&mut self, sql: &str, params: impl Params) -> Result<Row> {
-        self.connection.query_one(sql, params).await
+    pub fn query_one(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Row>> + Send {
+        self.connection.query_one(sql, params)
     }
 
     /// Makes everything durable. An error whose
@@ -201,7 +236,7 @@ impl Transaction<'_> {
         let deadline = self.connection.deadline();
         let mut pauses: Backoff = commit_pauses();
         loop {
-            match self.connection.run("COMMIT", ()).await {
+            match self.connection.execute("COMMIT", ()).await {
                 Err(error) if commits_again(&error, deadline) => {
                     tokio::time::sleep(pauses.next(Duration::MAX)).await;
                 }

@@ -1,4 +1,55 @@
 //! Client for dqlite clusters: leader search, connections, cluster administration.
+//!
+//! ```no_run
+//! use dqlite_client::{Config, connect, params};
+//!
+//! # async fn example() -> dqlite_client::Result<()> {
+//! let config = Config::parse("dqlite://h1:9001,h2:9001,h3:9001/app?timeout=5s")?;
+//! let mut connection = connect(&config).await?;
+//! connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, name TEXT)", ()).await?;
+//!
+//! let mut transaction = connection.transaction().await?;
+//! transaction.execute("INSERT INTO t (name) VALUES (?)", params!["one"]).await?;
+//! transaction.commit().await?;
+//!
+//! for row in connection.query("SELECT id, name FROM t", ()).await? {
+//!     println!("{} {}", row.get::<i64>("id")?, row.get::<String>("name")?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How it works
+//!
+//! ```text
+//!   Config ──► search (PURE): whom to ask, what an answer means ──► a session with the leader
+//!                 ▲ acted on by                                          │
+//!         leader (tokio)   fd::dial (poll)                  statement, cluster (PURE):
+//!                                                           which requests, what came of them
+//!                                                                        │ acted on by
+//!                                                        Connection (tokio)   blocking, fd
+//! ```
+//!
+//! A connection is one session with one database on the node that leads. The session ends when
+//! that node stops leading; [`Connection::is_lost`](blocking::Connection::is_lost) says so, and
+//! `reconnect` begins a new one. Clones of a [`Config`] share what was learnt: the leader, the
+//! members, what each server can do.
+//!
+//! # Errors
+//!
+//! In a replicated database the question after an error is whether it happened.
+//! [`Error::outcome`] answers: `NotSent`, `Refused`, or `Unknown`, and
+//! [`Error::is_retryable`] is true only where a repetition cannot do a thing twice. Nothing is
+//! repeated behind the caller's back, and every call ends at its deadline.
+//!
+//! # Features
+//!
+//! | feature | default | adds |
+//! |---|---|---|
+//! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`] |
+//! | `yaml` | yes | [`node_store::YamlFile`] |
+//!
+//! The drivers without a runtime, [`blocking`] and [`fd`], are always there.
 
 pub mod address;
 pub mod backoff;

@@ -121,6 +121,7 @@ impl<'s> Plan<'s> {
         })?;
         Ok(Running {
             preparing: self.route == Route::Prepared,
+            prepared: None,
             plan: self,
             ticket,
             address: address.to_owned(),
@@ -174,6 +175,8 @@ fn check_danger(statement: &Statement<'_>, state: State, class: ServerClass) -> 
 pub(crate) struct Running<'s> {
     plan: Plan<'s>,
     preparing: bool,
+    /// A statement that the server has not been told to forget.
+    prepared: Option<u32>,
     ticket: Ticket,
     address: String,
     rows: Vec<Row>,
@@ -183,14 +186,22 @@ impl Running<'_> {
     /// The statement is prepared: runs it, and lets it be forgotten right behind.
     fn run(&mut self, session: &mut Session, statement: u32) -> Result<()> {
         let params = self.plan.params.as_ref();
+        self.prepared = Some(statement);
         let queued = session.queue(&Request::Query { statement, params });
-        let finalize = session.queue(&Request::Finalize { statement });
-        if let Ok(finalize) = finalize {
-            session.abandon(finalize);
-        }
+        self.forget(session);
         self.ticket = queued?;
         self.preparing = false;
         Ok(())
+    }
+
+    /// Has the server forget the statement, unless the window is full: then when it has run.
+    fn forget(&mut self, session: &mut Session) {
+        if let Some(statement) = self.prepared
+            && let Ok(finalize) = session.queue(&Request::Finalize { statement })
+        {
+            session.abandon(finalize);
+            self.prepared = None;
+        }
     }
 
     fn rows(&mut self, frame: &RowsFrame) -> Result<()> {
@@ -240,6 +251,7 @@ impl Exchange for Running<'_> {
                 if !done {
                     return Ok(None);
                 }
+                self.forget(session);
                 let rows = std::mem::take(&mut self.rows);
                 let counted = if self.plan.kind.counts_rows() {
                     rows.len() as u64
@@ -253,6 +265,7 @@ impl Exchange for Running<'_> {
                 Ok(Some(Answer { done, rows }))
             }
             Event::Failed { failure, .. } => {
+                self.forget(session);
                 let verdict = outcome::of_failure(&failure, self.call());
                 Err(Error::rejected(
                     &self.address,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFd;
 
 use super::probe::{Attempt, End};
 use super::wait::{Interrupt, poll, readiness};
@@ -118,7 +118,6 @@ fn wait_for(
         .flatten()
         .map(|(fd, flags)| PollFd::new(fd, flags));
     let mut fds: Vec<PollFd<'_>> = fds.collect();
-    debug_assert!(fds.iter().all(|fd| fd.events() != PollFlags::empty()));
     poll(&mut fds, until, interrupt)?;
     Ok(fds.iter().map(readiness).collect())
 }

@@ -1,26 +1,26 @@
 //! Administration: what is asked of whom, and that every change may be repeated.
 
-mod support;
-
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::{config, modern, runtime};
 use dqlite_client::proto::{Metadata, Request, RequestKind, Response};
 use dqlite_client::{Address, Code, Config, ErrorKind, NodeInfo, Result, Role, blocking, cluster};
 use dqlite_testkit::fake_server::{Act, Call, FakeServer};
-use support::{config, modern, runtime};
+
+type Members = Arc<Mutex<Vec<NodeInfo>>>;
 
 /// A lone leader that keeps its members; `twist` may answer first.
 fn leader(
     mut twist: impl FnMut(&Call<'_>) -> Option<Act> + Send + 'static,
-) -> (FakeServer, Arc<Mutex<Vec<NodeInfo>>>) {
-    let members: Arc<Mutex<Vec<NodeInfo>>> = Arc::default();
+) -> (FakeServer, Members) {
+    let members: Members = Arc::default();
     let kept = Arc::clone(&members);
     let server = FakeServer::start(move |call| {
         if let Some(act) = twist(call) {
             return act;
         }
-        let mut members = kept.lock().unwrap();
+        let mut members = kept.lock().expect("no test panicked");
         match call.request {
             Request::Add { id, address } => {
                 members.push(NodeInfo {
@@ -48,13 +48,13 @@ fn leader(
         }
         Act::reply(&Response::Empty)
     })
-    .unwrap();
+    .expect("a server");
     let itself = NodeInfo {
         id: 1,
         address: server.address().to_owned(),
         role: Role::Voter,
     };
-    members.lock().unwrap().push(itself);
+    members.lock().expect("no test panicked").push(itself);
     (server, members)
 }
 
@@ -151,7 +151,7 @@ fn changes_get_over_what_passes() {
 
 #[test]
 fn a_lost_answer_is_looked_up_instead_of_asked_again() {
-    let members: Arc<Mutex<Option<Arc<Mutex<Vec<NodeInfo>>>>>> = Arc::default();
+    let members: Arc<Mutex<Option<Members>>> = Arc::default();
     let cell = Arc::clone(&members);
     let (server, kept) = leader(move |call| match call.request {
         Request::Add { id, address } => {

@@ -11,11 +11,16 @@ use tokio::runtime::{Builder, Runtime};
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);
 
 pub(crate) fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 pub(crate) fn config(hosts: &[&str]) -> Config {
-    let hosts = hosts.iter().map(|host| Address::parse(host).unwrap());
+    let hosts = hosts
+        .iter()
+        .map(|host| Address::parse(host).expect("an address"));
     Config::new(hosts)
         .with_timeout(TIMEOUT)
         .with_connect_timeout(Duration::from_secs(5))

@@ -1,35 +1,31 @@
 //! Finding the leader over real sockets.
 
-#[path = "support/client.rs"]
-mod client;
-mod support;
-
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use client::{Client, clients};
+use crate::client::{Client, clients};
+use crate::support::{TIMEOUT, config, modern, runtime};
 use dqlite_client::proto::{Request, RequestKind, Response};
 use dqlite_client::{
     Address, AttemptKind, Code, Config, Error, ErrorKind, NodeInfo, Outcome, Role, blocking, fd,
 };
 use dqlite_testkit::fake_server::{Act, Call, FakeServer};
-use support::{config, modern, runtime};
 
 /// A server that answers LEADER with what the cell holds.
 fn follower(leader: &Arc<Mutex<String>>) -> FakeServer {
     let leader = Arc::clone(leader);
     FakeServer::start(move |call| match call.request {
         Request::Leader => {
-            let address = leader.lock().unwrap().clone();
+            let address = leader.lock().expect("no test panicked").clone();
             let id = u64::from(!address.is_empty());
             Act::reply(&Response::Server { id, address })
         }
         _ => modern(call),
     })
-    .unwrap()
+    .expect("a server")
 }
 
 fn names(leader: &str) -> Arc<Mutex<String>> {
@@ -38,8 +34,8 @@ fn names(leader: &str) -> Arc<Mutex<String>> {
 
 /// An address where nobody listens.
 fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("its address").to_string()
 }
 
 /// The error of each driver, and how long it took.
@@ -177,7 +173,7 @@ fn a_leader_that_refuses_to_open_says_why() {
         _ => modern(call),
     })
     .unwrap();
-    let config = config(&[deposed.address()]).with_connect_timeout(support::TIMEOUT);
+    let config = config(&[deposed.address()]).with_connect_timeout(TIMEOUT);
     for (error, _) in failures(&config) {
         assert_eq!(error.kind(), ErrorKind::NoLeader);
         assert_eq!(error.attempts()[0].kind, AttemptKind::Rejected);
@@ -237,7 +233,7 @@ fn names_are_resolved_and_unknown_ones_reported() {
     for client in clients(&config(&[&name])) {
         drop(client);
     }
-    let unknown = config(&["no-such-host.invalid:1"]).with_connect_timeout(support::TIMEOUT);
+    let unknown = config(&["no-such-host.invalid:1"]).with_connect_timeout(TIMEOUT);
     for (error, _) in failures(&unknown) {
         assert_eq!(error.kind(), ErrorKind::NoLeader);
         let kind = &error.attempts()[0].kind;
@@ -272,9 +268,9 @@ fn a_unix_socket_is_kept_when_its_node_leads() {
     let mut connection = blocking::Connection::open(&config).unwrap();
     assert_eq!(connection.address(), path.to_str().unwrap());
     connection.execute("DELETE FROM t", ()).unwrap();
-    let mut connection = runtime().block_on(dqlite_client::connect(&config)).unwrap();
+    let connection = runtime().block_on(dqlite_client::connect(&config)).unwrap();
     assert_eq!(connection.address(), path.to_str().unwrap());
-    drop(connection.is_lost());
+    assert!(!connection.is_lost());
     let anonymous = Config::new([Address::unix(&path, None)]);
     let connection = blocking::Connection::open(&anonymous).unwrap();
     assert_eq!(

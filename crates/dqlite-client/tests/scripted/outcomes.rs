@@ -1,16 +1,12 @@
 //! What a call reports when anything goes wrong at any byte.
 
-#[path = "support/client.rs"]
-mod client;
-mod support;
-
 use std::time::{Duration, Instant};
 
-use client::{Client, clients};
+use crate::client::{Client, clients};
+use crate::support::{TIMEOUT, config, modern, runtime};
 use dqlite_client::proto::{Request, RequestKind, Value};
 use dqlite_client::{Code, ErrorKind, FailureKind, Outcome, Retry};
 use dqlite_testkit::fake_server::{Act, Call, FakeServer, rows};
-use support::{TIMEOUT, config, modern};
 
 fn usual(call: &Call<'_>) -> Act {
     call.usual()
@@ -23,13 +19,12 @@ const SEVEN: &[Value] = &[Value::Integer(7)];
 /// A modern leader that treats real statements specially.
 fn server(mut act: impl FnMut(&Call<'_>) -> Act + Send + 'static) -> FakeServer {
     FakeServer::start(move |call| match call.request {
-        Request::ExecSql { .. } => act(call),
+        Request::ExecSql { .. } | Request::Query { .. } => act(call),
         Request::QuerySql { sql, .. } if !sql.is_empty() => act(call),
         Request::Prepare { sql } if !sql.is_empty() => act(call),
-        Request::Query { .. } => act(call),
         _ => modern(call),
     })
-    .unwrap()
+    .expect("a server")
 }
 
 #[test]
@@ -186,31 +181,35 @@ fn a_connection_that_ended_while_idle_sends_nothing() {
     }
 }
 
-#[test]
-fn the_server_says_no() {
-    use FailureKind as Kind;
-    for (code, text, kind, outcome, retry, lost) in [
+/// What the server says, and what that means: kind, outcome, retry, whether the session is over.
+type No = (Code, &'static str, FailureKind, Outcome, Retry, bool);
+
+const NOES: [No; 8] = {
+    use Outcome::{Refused, Unknown};
+    use Retry::{Elsewhere, Here};
+    type Kind = FailureKind;
+    [
         (
             Code::NOT_LEADER,
             "not leader",
             Kind::NotLeader,
-            Outcome::Refused,
-            Retry::Elsewhere,
+            Refused,
+            Elsewhere,
             true,
         ),
         (
             Code::NOTFOUND,
             "no database opened",
             Kind::NotLeader,
-            Outcome::Refused,
-            Retry::Elsewhere,
+            Refused,
+            Elsewhere,
             true,
         ),
         (
             Code::LEADERSHIP_LOST,
             "x",
             Kind::LeadershipLost,
-            Outcome::Unknown,
+            Unknown,
             Retry::No,
             true,
         ),
@@ -218,7 +217,7 @@ fn the_server_says_no() {
             Code::IOERR,
             "leader exec failed",
             Kind::Raft,
-            Outcome::Unknown,
+            Unknown,
             Retry::No,
             false,
         ),
@@ -226,15 +225,15 @@ fn the_server_says_no() {
             Code::BUSY,
             "database is locked",
             Kind::Busy,
-            Outcome::Refused,
-            Retry::Here,
+            Refused,
+            Here,
             false,
         ),
         (
             Code::CONSTRAINT_UNIQUE,
             "UNIQUE",
             Kind::Constraint,
-            Outcome::Refused,
+            Refused,
             Retry::No,
             false,
         ),
@@ -242,7 +241,7 @@ fn the_server_says_no() {
             Code::ERROR,
             "no such table: t",
             Kind::Sql,
-            Outcome::Refused,
+            Refused,
             Retry::No,
             false,
         ),
@@ -250,11 +249,16 @@ fn the_server_says_no() {
             Code(12_345),
             "unheard of",
             Kind::Sql,
-            Outcome::Refused,
+            Refused,
             Retry::No,
             false,
         ),
-    ] {
+    ]
+};
+
+#[test]
+fn the_server_says_no() {
+    for (code, text, kind, outcome, retry, lost) in NOES {
         let server = server(move |_| Act::failure(code, text));
         for mut client in clients(&config(&[server.address()])) {
             let error = client.execute(INSERT, SEVEN).unwrap_err();
@@ -463,7 +467,7 @@ fn a_dropped_future_leaves_a_clean_connection() {
         _ => call.usual(),
     });
     let config = config(&[server.address()]);
-    support::runtime().block_on(async {
+    runtime().block_on(async {
         let mut connection = dqlite_client::connect(&config).await.unwrap();
         let given_up = tokio::time::timeout(TIMEOUT / 10, connection.query("SELECT slow", ()));
         assert!(given_up.await.is_err());

@@ -1,10 +1,13 @@
 //! Both drivers behind one face, so that every behaviour is proven of both.
 
+use std::rc::Rc;
+
 use dqlite_client::proto::Value;
-use dqlite_client::{Config, Done, Result, Row, blocking};
+use dqlite_client::{Config, Done, Result, Row, blocking, cluster, params};
+use dqlite_testkit::fake_server::FakeServer;
 use tokio::runtime::Runtime;
 
-use crate::support::runtime;
+use crate::support::{config, modern, runtime};
 
 pub(crate) enum Client {
     Blocking(blocking::Connection),
@@ -14,8 +17,8 @@ pub(crate) enum Client {
 /// A connection of each kind.
 pub(crate) fn clients(config: &Config) -> [Client; 2] {
     [
-        Client::blocking(config).unwrap(),
-        Client::tokio(config).unwrap(),
+        Client::blocking(config).expect("a connection"),
+        Client::tokio(config).expect("a connection"),
     ]
 }
 
@@ -81,4 +84,24 @@ impl Client {
             }),
         }
     }
+}
+
+/// Futures go to other threads, even when their parameters may not.
+#[test]
+fn futures_are_send() {
+    fn is_send<F: Send>(future: F) -> F {
+        future
+    }
+    let server = FakeServer::start(modern).unwrap();
+    let config = config(&[server.address()]);
+    runtime().block_on(async {
+        let mut connection = is_send(dqlite_client::connect(&config)).await.unwrap();
+        let here = Rc::new("here".to_owned());
+        let rows = is_send(connection.query("SELECT ?", params![here.as_str()])).await;
+        assert_eq!(rows.unwrap().len(), 1);
+        let transaction = is_send(connection.transaction()).await.unwrap();
+        is_send(transaction.commit()).await.unwrap();
+        let mut admin = cluster::tokio::Admin::new(&config);
+        assert_eq!(is_send(admin.cluster()).await.unwrap().len(), 1);
+    });
 }

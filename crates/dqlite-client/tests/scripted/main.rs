@@ -1,0 +1,7 @@
+//! The client against a server whose every byte a script decides.
+
+mod admin;
+mod client;
+mod outcomes;
+mod search;
+mod support;
