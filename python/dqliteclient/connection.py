@@ -241,11 +241,8 @@ class DqliteConnection:
 
     def __repr__(self) -> str:
         """Name the address, the database and the state."""
-        state = "connected" if self.is_connected else "disconnected"
-        return (
-            f"<DqliteConnection address={self._address!r} database={self._database!r} "
-            f"{'closed' if self._closed else state}>"
-        )
+        state = "closed" if self._closed else "open" if self.is_connected else "not connected"
+        return f"<DqliteConnection {state} address={self._address!r} database={self._database!r}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a socket cannot be pickled."""

@@ -48,6 +48,7 @@ def test_everything_around_statements_can_be_caught_by_any_name(node) -> None:
             node.exec("nonsense")
 
 
+@pytest.mark.slow
 def test_no_leader_is_every_promised_class(own_trio, until) -> None:
     survivor = own_trio.follower()
     survivor.open_db()
@@ -101,6 +102,7 @@ def test_nodes_form_or_join_in_any_order(addresses, tmp_path, until) -> None:
             node.close()
 
 
+@pytest.mark.slow
 def test_a_node_with_another_id_waits_to_be_added(addresses, tmp_path) -> None:
     with Node(addresses(1)[0], tmp_path, node_id=2) as node:
         assert node.is_running

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 
 import pytest
 
@@ -142,6 +143,7 @@ def test_guide_errors_every_branch(page, addresses, tmp_path, capsys) -> None:
     assert capsys.readouterr().out.startswith("Failed to start node: ")
 
 
+@pytest.mark.slow
 def test_guide_errors_without_a_leader(page, addresses, tmp_path, capsys) -> None:
     """A cluster of which only one node ever starts has no leader."""
     one, other = addresses(2)
@@ -171,11 +173,17 @@ def test_guide_addresses_good_runs_and_avoid_is_refused(page) -> None:
 
 
 @pytest.mark.cluster
-def test_guide_retry_survives_the_leader(page, own_trio) -> None:
+@pytest.mark.parametrize("end", ["stopped", "killed"])
+def test_guide_retry_survives_the_leader(page, own_trio, until, end) -> None:
     follower, leader = own_trio.follower(), own_trio.leader()
     follower.open_db()
     follower.exec("CREATE TABLE users (name TEXT)")
-    leader.stop()
+    if end == "stopped":
+        leader.stop()
+    else:
+        dead = leader.pid
+        os.kill(dead, signal.SIGKILL)
+        until(lambda: leader.pid != dead)
     page("guide_retry", {"node": follower})
     assert follower.query("SELECT count(*) AS n FROM users") == [{"n": 1}]
 
