@@ -1,4 +1,5 @@
 //! One node, one table, one row: the program in README.md. Arguments: the node's address.
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
 
 use dqlite::{Node, params};
 

@@ -5,7 +5,7 @@
 //! | [`fake_server`] | a server without an engine whose every byte a script decides |
 //! | [`cluster`] | real node processes, and the verbs of failure: kill, pause, flip the leader |
 //! | [`ask`](mod@ask) | one request to one node, behind its client's back |
-//! | [`engine`] | the engine that tests run on |
+//! | [`engine`](mod@engine) | the engine that tests run on |
 //! | [`ports`] | ports from the operating system that stay free for a while |
 
 pub mod ask;
