@@ -76,6 +76,12 @@
 //! When the stream ends or a deadline passes, [`Session::lose`] tells how far each request got, and
 //! [`outcome`] what that means.
 //!
+//! # In between
+//!
+//! A gateway that passes messages on follows them with a [`frame::Scanner`] without holding them,
+//! asks a [`guard::Guard`] what must not pass, and keeps its own answers in order with
+//! [`slots::Slots`].
+//!
 //! # Trust
 //!
 //! Nothing that the network says is believed before it has been checked: lengths against what is

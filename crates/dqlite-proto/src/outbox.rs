@@ -9,7 +9,8 @@ pub(crate) struct Outbox {
     base: u64,
 }
 
-/// Sent bytes are let go of when they are more than this and more than what is left.
+/// Sent bytes are let go of when they are more than this and more than what is left; so is room
+/// beyond it.
 const KEEP_MAX: usize = 64 << 10;
 
 impl Outbox {
@@ -40,6 +41,7 @@ impl Outbox {
         if left == 0 || (self.head > KEEP_MAX && self.head > left) {
             self.base = self.position();
             self.bytes.drain(..self.head);
+            self.bytes.shrink_to(KEEP_MAX.max(left));
             self.head = 0;
         }
     }

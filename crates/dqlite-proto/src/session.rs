@@ -1,4 +1,20 @@
 //! One client connection as a state machine: no I/O, no clock.
+//!
+//! ```text
+//!                queue                  whole reply, DONE, FAILURE
+//!   (unsent) ──────────► outstanding ───────────────────────────────► answered
+//!       ▲                    │  ▲ rows
+//!       │ abandon            │  └──┘
+//!       ▼                    ▼ abandon
+//!   taken back            draining ─── its reply, read and dropped ──► gone
+//!
+//!   Live ── leadership lost ──► Lost ── malformed bytes, lose() ──► Broken
+//! ```
+//!
+//! Requests are answered in the order in which they were queued, each by exactly one last event,
+//! unless it was abandoned or the connection broke. A *lost* session is over on the server: its
+//! statements and its transaction are gone, nothing more may be asked, and what was asked before is
+//! still answered. A *broken* one cannot be read any more.
 
 mod receive;
 mod send;

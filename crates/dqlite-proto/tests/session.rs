@@ -311,6 +311,40 @@ fn a_reply_of_the_wrong_kind_ends_the_connection() {
 }
 
 #[test]
+fn a_reply_out_of_place_is_refused_by_its_header() {
+    // A dump may be large, but only where one was asked for.
+    let dump = Header {
+        words: 1 << 20,
+        kind: 9,
+        schema: 0,
+    }
+    .encode();
+    let mut story = Story::with(Limits {
+        reply_bytes_max: 4096,
+        ..Limits::default()
+    });
+    story.ask(&Request::Dump { name: "app" });
+    story.ask(&Request::Leader);
+    story.send();
+    story.session.input().extend_from_slice(&dump);
+    assert_eq!(story.session.event(), Ok(None));
+    let mut story = Story::open();
+    story.ask(&SELECT);
+    story.send();
+    story.session.input().extend_from_slice(&dump);
+    assert!(matches!(
+        story.session.event(),
+        Err(ProtocolError::Unexpected { .. })
+    ));
+    let mut story = Story::open();
+    story.session.input().extend_from_slice(&dump);
+    assert!(matches!(
+        story.session.event(),
+        Err(ProtocolError::Unsolicited(_))
+    ));
+}
+
+#[test]
 fn an_unsent_request_can_be_taken_back() {
     let mut story = Story::open();
     let first = story.ask(&INSERT);

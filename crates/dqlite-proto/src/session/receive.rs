@@ -28,6 +28,7 @@ impl Session {
             return Ok(None);
         };
         let header = Header::decode(*word);
+        self.check_header(header)?;
         let max = match ResponseKind(header.kind) {
             ResponseKind::FILES => self.limits.dump_bytes_max,
             _ => self.limits.reply_bytes_max,
@@ -43,7 +44,8 @@ impl Session {
         Ok(Some((header, frame)))
     }
 
-    fn reply(&mut self, header: Header, body: &Bytes) -> Result<Option<Event>, ProtocolError> {
+    /// Refuses a reply before its body has come, let alone been stored.
+    fn check_header(&self, header: Header) -> Result<(), ProtocolError> {
         let kind = ResponseKind(header.kind);
         if kind.name().is_none() {
             let unknown = FrameError::Unknown {
@@ -52,7 +54,7 @@ impl Session {
             };
             return Err(unknown.into());
         }
-        let Some(head) = self.queue.front_mut() else {
+        let Some(head) = self.queue.front() else {
             return Err(ProtocolError::Unsolicited(kind));
         };
         if !reply::answers(head.kind, kind) {
@@ -61,6 +63,14 @@ impl Session {
                 reply: kind,
             });
         }
+        Ok(())
+    }
+
+    fn reply(&mut self, header: Header, body: &Bytes) -> Result<Option<Event>, ProtocolError> {
+        let kind = ResponseKind(header.kind);
+        let Some(head) = self.queue.front_mut() else {
+            return Err(ProtocolError::Unsolicited(kind));
+        };
         let asked = Asked {
             legacy: false,
             roles: head.roles,
