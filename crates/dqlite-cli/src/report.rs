@@ -55,26 +55,13 @@ pub(crate) fn line(event: Event) -> FromNode {
             bootstrapped,
             replaced: None,
         },
-        Event::Leader { leader, since } => {
-            let (id, address) = leader.unwrap_or_default();
-            FromNode::Leader {
-                id,
-                address,
-                since_ms: ms(since),
-            }
-        }
-        Event::Members { list, changed } => FromNode::Members {
-            list: list.into_iter().map(member).collect(),
-            changed,
-        },
+        Event::Leader { leader, since } => led(leader, since),
+        Event::Members { list, changed } => members(list, changed),
         Event::Role { role, by } => FromNode::Role {
             role: self::role(role),
             by,
         },
-        Event::RolesAdjusted { changes, failed } => FromNode::RolesAdjusted {
-            changes: changes.into_iter().map(change).collect(),
-            failed: failed.into_iter().map(absent).collect(),
-        },
+        Event::RolesAdjusted { changes, failed } => adjusted(changes, failed),
         Event::Ready { after } => FromNode::Ready { ms: ms(after) },
         Event::Warn { code, text } => FromNode::Warn {
             code: code.to_owned(),
@@ -162,6 +149,29 @@ fn answer(answer: Result<serde_json::Value, (&'static str, String)>) -> Answer {
             code: code.to_owned(),
             text,
         }),
+    }
+}
+
+fn led(leader: Option<(u64, String)>, since: Duration) -> FromNode {
+    let (id, address) = leader.unwrap_or_default();
+    FromNode::Leader {
+        id,
+        address,
+        since_ms: ms(since),
+    }
+}
+
+fn members(list: Vec<NodeInfo>, changed: Vec<u64>) -> FromNode {
+    FromNode::Members {
+        list: list.into_iter().map(member).collect(),
+        changed,
+    }
+}
+
+fn adjusted(changes: Vec<event::RoleChange>, failed: Vec<event::Missing>) -> FromNode {
+    FromNode::RolesAdjusted {
+        changes: changes.into_iter().map(change).collect(),
+        failed: failed.into_iter().map(absent).collect(),
     }
 }
 
