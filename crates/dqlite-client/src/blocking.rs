@@ -55,7 +55,8 @@ impl Connection {
     /// A wrong number of parameters, or several statements, are errors of kind Usage; nothing is
     /// sent.
     ///
-    /// [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have happened.
+    /// [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have
+    /// happened.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> Result<Done> {
         Ok(self.run(sql, params)?.done)
     }

@@ -6,7 +6,8 @@
 //! # async fn example() -> dqlite_client::Result<()> {
 //! let config = Config::parse("dqlite://h1:9001,h2:9001,h3:9001/app?timeout=5s")?;
 //! let mut connection = connect(&config).await?;
-//! connection.execute("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, name TEXT)", ()).await?;
+//! let table = "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, name TEXT)";
+//! connection.execute(table, ()).await?;
 //!
 //! let mut transaction = connection.transaction().await?;
 //! transaction.execute("INSERT INTO t (name) VALUES (?)", params!["one"]).await?;

@@ -54,6 +54,8 @@ impl Bounds {
 /// The first pause and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long the last known leader is waited for before everybody else is asked, too.
+const ALONE_MAX: Duration = Duration::from_millis(300);
 /// The longest pause while a voter answers: an election is short.
 const PAUSE_ELECTION: Duration = Duration::from_millis(100);
 /// Addresses known at once; what servers name beyond that is not followed.
@@ -180,6 +182,9 @@ impl Search {
                 }
                 self.begin_round();
             }
+            if self.alone && now >= self.started + ALONE_MAX {
+                self.ask_everybody();
+            }
             let running = self.running();
             if running < self.bounds.probes_max
                 && let Some(probe) = self.begin_probe(now)
@@ -187,7 +192,8 @@ impl Search {
                 return Step::Probe(probe);
             }
             if running > 0 {
-                return Step::Wait(self.bounds.deadline);
+                let alone = self.alone.then(|| self.started + ALONE_MAX);
+                return Step::Wait(alone.into_iter().chain(self.bounds.deadline).min());
             }
             self.end_round(now);
         }
@@ -303,12 +309,7 @@ impl Search {
     /// Everybody has answered: asks the others if it was the last known leader alone, else pauses.
     fn end_round(&mut self, now: Instant) {
         if self.alone {
-            self.alone = false;
-            for candidate in &mut self.candidates {
-                if candidate.state == State::Idle {
-                    candidate.state = State::Waiting;
-                }
-            }
+            self.ask_everybody();
             return;
         }
         let election = self
@@ -317,6 +318,15 @@ impl Search {
             .any(|candidate| candidate.voter_waits);
         let cap = if election { PAUSE_ELECTION } else { PAUSE_MAX };
         self.pause = Some(now + self.backoff.next(cap).max(Duration::from_millis(1)));
+    }
+
+    fn ask_everybody(&mut self) {
+        self.alone = false;
+        for candidate in &mut self.candidates {
+            if candidate.state == State::Idle {
+                candidate.state = State::Waiting;
+            }
+        }
     }
 
     fn begin_round(&mut self) {
@@ -336,11 +346,8 @@ impl Search {
         if let Some(members) = &members {
             self.learn(members.iter());
         }
-        let alone = self.alone;
-        for candidate in &mut self.candidates {
-            if candidate.state == State::Idle && !alone {
-                candidate.state = State::Waiting;
-            }
+        if !self.alone {
+            self.ask_everybody();
         }
         let Some(candidate) = self.candidates.get_mut(id.0) else {
             return (AttemptKind::NoLeader, String::new());

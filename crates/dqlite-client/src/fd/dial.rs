@@ -15,8 +15,8 @@ use crate::search::{Answer, ProbeId, Step};
 
 /// Finds the leader, connects, opens the database: the session is ready for statements.
 ///
-/// Ends at `deadline` with an error of kind `NoLeader` that says what each address answered. Nothing
-/// was executed, whatever the error.
+/// Ends at `deadline` with an error of kind `NoLeader` that says what each address answered.
+/// Nothing was executed, whatever the error.
 pub fn dial(config: &Config, deadline: Instant, interrupt: Interrupt<'_>) -> Result<Link> {
     search(config, Some(&config.database), deadline, interrupt)
 }

@@ -1,7 +1,7 @@
 //! The driver without a runtime: a non-blocking file descriptor and a session.
 //!
-//! A caller that blocks waits with [`wait`](wait()), which is poll(2). A caller with a loop of its own
-//! registers [`Link`]'s descriptor there:
+//! A caller that blocks waits with [`wait`](wait()), which is poll(2). A caller with a loop of its
+//! own registers [`Link`]'s descriptor there:
 //!
 //! ```text
 //! link.session_mut().queue(&request)?      say what is wanted

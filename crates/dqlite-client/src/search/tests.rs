@@ -80,6 +80,18 @@ fn the_last_leader_is_asked_alone() {
 }
 
 #[test]
+fn a_last_leader_that_does_not_answer_delays_the_others_only_shortly() {
+    let mut stage = Stage::new(Some("b:1"), &[], &["a:1", "b:1", "c:1"]);
+    assert_eq!(stage.names(), ["b:1"]);
+    let Step::Wait(Some(until)) = stage.search.next(stage.now) else {
+        panic!("no wait");
+    };
+    assert_eq!(until, stage.now + ALONE_MAX);
+    stage.now = until;
+    assert_eq!(stage.names(), ["a:1", "c:1"]);
+}
+
+#[test]
 fn whoever_is_named_comes_first() {
     let mut stage = Stage::new(Some("a:1"), &[], &["a:1", "b:1", "c:1"]);
     let first = stage.asked();

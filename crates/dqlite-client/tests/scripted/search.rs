@@ -318,3 +318,61 @@ fn the_first_reply_may_come_in_any_pieces() {
         client.execute("DELETE FROM t", &[]).unwrap();
     }
 }
+
+#[test]
+fn a_leader_that_hangs_is_left_behind() {
+    let hung = Arc::new(Mutex::new(false));
+    let switch = Arc::clone(&hung);
+    let first = FakeServer::start(move |call| {
+        if *switch.lock().unwrap() {
+            Act::silence()
+        } else {
+            modern(call)
+        }
+    })
+    .unwrap();
+    let second = FakeServer::start(modern).unwrap();
+    let config = config(&[first.address()]);
+    drop(clients(&config));
+    *hung.lock().unwrap() = true;
+    let mut both = config.clone();
+    both.hosts.push(Address::parse(second.address()).unwrap());
+    let started = Instant::now();
+    for connect in [Client::blocking, Client::tokio] {
+        drop(connect(&both).unwrap());
+    }
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(second.count(RequestKind::OPEN), 2);
+}
+
+#[test]
+fn a_loop_of_ones_own_can_drive_a_link() {
+    let server = FakeServer::start(|call| modern(call).bytewise()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let config = config(&[server.address()]);
+    let mut link = fd::dial(&config, deadline, &mut fd::never).unwrap();
+    let mut wanted = 300;
+    let mut queued = 0;
+    while wanted > 0 {
+        while queued < 300 && link.session_mut().queue(&Request::Leader).is_ok() {
+            queued += 1;
+        }
+        let flushed = link.flush().unwrap();
+        let ready = fd::wait(&link, true, !flushed, deadline, &mut fd::never).unwrap();
+        assert!(!ready.is_late());
+        if ready.readable {
+            assert_ne!(link.fill().unwrap(), fd::Filled::Eof);
+        }
+        while let Some(event) = link.event().unwrap() {
+            assert!(matches!(event, dqlite_client::proto::Event::Reply { .. }));
+            wanted -= 1;
+        }
+    }
+    assert!(link.session().is_idle());
+    let past = Instant::now();
+    assert!(
+        fd::wait(&link, true, false, past, &mut fd::never)
+            .unwrap()
+            .is_late()
+    );
+}
