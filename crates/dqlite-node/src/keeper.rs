@@ -16,6 +16,7 @@ use crate::peer::PeerError;
 use crate::prober::Pause;
 use crate::roles;
 use crate::round;
+use crate::seat;
 use crate::watch::View;
 
 /// A change that only needs the leader's log.
@@ -172,11 +173,8 @@ impl Keeper {
         {
             Some(seat) if seat.id == id => Ok(()),
             Some(seat) => {
-                let why = format!(
-                    "the seat of {own} belongs to node {}, whose data is gone: remove that node",
-                    seat.id
-                );
-                Err((why, Vec::new()))
+                let replaced = seat::replace(&self.local, &mut leader, seat.id).await;
+                replaced.map_err(|why| (why, Vec::new()))
             }
             None => {
                 let add = Request::Add { id, address: own };

@@ -20,6 +20,7 @@ mod peer;
 mod prober;
 pub mod roles;
 mod round;
+mod seat;
 mod validate;
 mod watch;
 
