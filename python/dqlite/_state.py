@@ -11,7 +11,25 @@ from dqlite._retry import Attempts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dqlite._options import Options
+    from dqlite._options import Options, Types
+
+
+class Projections:
+    """What the verbs of a connection ask for."""
+
+    def __init__(self, types: Types) -> None:
+        """Make them once; values are read as `types` says."""
+        self._types: Types = types
+        self._first_cell = _native.Projection("value", types=types)
+        self.all = _native.Projection("all", types=types)
+        self.first = _native.Projection("first", types=types)
+        self.result = _native.Projection("result", types=types)
+
+    def cell(self, column: int) -> _native.Projection:
+        """One cell of the first row."""
+        if column == 0:
+            return self._first_cell
+        return _native.Projection("value", types=self._types, column=column)
 
 
 class State:
@@ -24,6 +42,7 @@ class State:
     def __init__(self, options: Options) -> None:
         """Start without a session; nothing is sent."""
         self.options = options
+        self.projections = Projections(options.types)
         self.session: _native.Connection | None = None
         self.session_number = 0
         self.closed = False

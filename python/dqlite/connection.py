@@ -35,10 +35,6 @@ class Connection:
         """Made by `connect`."""
         self._state = State(checked)
         self._gate = Gate(checked.name)
-        self._result = _native.Projection("result", "record", checked.types)
-        self._all = _native.Projection("all", "record", checked.types)
-        self._first = _native.Projection("first", "record", checked.types)
-        self._value = _native.Projection("value", "record", checked.types)
 
     @property
     def database(self) -> str:
@@ -95,20 +91,17 @@ class Connection:
 
         rows = conn.fetch("SELECT id, name FROM users WHERE age > ?", 30)
         """
-        rows: list[_native.Record] = self.perform(self._all, sql, args, timeout)
+        rows: list[_native.Record] = self.perform(self._state.projections.all, sql, args, timeout)
         return rows
 
     def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> _native.Record | None:
         """Return the first row, or None if there is none."""
-        row: _native.Record | None = self.perform(self._first, sql, args, timeout)
+        row: _native.Record | None = self.perform(self._state.projections.first, sql, args, timeout)
         return row
 
     def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Return one cell of the first row, or None if there is no row."""
-        value = self._value
-        if column:
-            value = _native.Projection("value", types=self._state.options.types, column=column)
-        return self.perform(value, sql, args, timeout)
+        return self.perform(self._state.projections.cell(column), sql, args, timeout)
 
     def cursor(self) -> Cursor:
         """Return a cursor without a result, for code that executes on cursors."""
@@ -175,7 +168,9 @@ class Connection:
 
     def run(self, sql: str, params: Params, timeout: Timeout) -> _native.Result | None:
         """Run one statement with one set of parameters. For cursors."""
-        result: _native.Result | None = self.perform(self._result, sql, one_set(params), timeout)
+        result: _native.Result | None = self.perform(
+            self._state.projections.result, sql, one_set(params), timeout
+        )
         return result
 
     def run_each(self, sql: str, sets: Iterable[Params], timeout: Timeout) -> int:

@@ -69,7 +69,8 @@ class Node:
     With `cluster`, the addresses of all nodes and the same list on each, the first of the list
     forms the cluster and the others join it, in any order of starting. A crashed process is
     started again; when this process ends, however it ends, so does the node. Threads may share a
-    node. All options by name and their defaults: docs/options.md.
+    node. Further options by keyword are those of ``dqlite node``; an unknown one is refused with
+    the nearest known name.
     """
 
     def __init__(

@@ -65,6 +65,7 @@ class Lender:
     )
     _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
     _loop: asyncio.AbstractEventLoop | None = None
+    _lost_address: str | None = None
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def open(self) -> None:
@@ -264,7 +265,9 @@ class Lender:
 
     def _leader_lost(self, address: str) -> None:
         """Drop the idle sessions with a node that does not lead any more."""
-        self.counters.leader_changes += 1
+        if address != self._lost_address:
+            self._lost_address = address
+            self.counters.leader_changes += 1
         for member in self._idle:
             if member.core.address == address:
                 member.core.terminate()

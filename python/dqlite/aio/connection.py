@@ -34,11 +34,6 @@ class Connection:
         """Made by `connect` and by the pool."""
         self._lent: Core | None = core
         self._on_lost = on_lost
-        types = core.options.types
-        self._result = _native.Projection("result", "record", types)
-        self._all = _native.Projection("all", "record", types)
-        self._first = _native.Projection("first", "record", types)
-        self._value = _native.Projection("value", "record", types)
 
     @property
     def _core(self) -> Core:
@@ -80,20 +75,20 @@ class Connection:
 
         rows = await conn.fetch("SELECT id, name FROM users WHERE age > ?", 30)
         """
-        rows: list[_native.Record] = await self._core.perform(self._all, sql, args, timeout)
+        core = self._core
+        rows: list[_native.Record] = await core.perform(core.projections.all, sql, args, timeout)
         return rows
 
     async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> _native.Record | None:
         """Return the first row, or None if there is none."""
-        row: _native.Record | None = await self._core.perform(self._first, sql, args, timeout)
+        core = self._core
+        row: _native.Record | None = await core.perform(core.projections.first, sql, args, timeout)
         return row
 
     async def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Return one cell of the first row, or None if there is no row."""
-        value = self._value
-        if column:
-            value = _native.Projection("value", types=self._core.options.types, column=column)
-        return await self._core.perform(value, sql, args, timeout)
+        core = self._core
+        return await core.perform(core.projections.cell(column), sql, args, timeout)
 
     async def fetchall(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[_native.Record]:
         """Do what `fetch` does."""
@@ -112,8 +107,9 @@ class Connection:
     async def _execute(
         self, sql: str, args: tuple[Any, ...], timeout: Timeout
     ) -> _native.Result | None:
-        result: _native.Result | None = await self._core.perform(self._result, sql, args, timeout)
-        return result
+        core, result = self._core, self._core.projections.result
+        done: _native.Result | None = await core.perform(result, sql, args, timeout)
+        return done
 
     async def executemany(
         self,
