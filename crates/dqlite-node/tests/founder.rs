@@ -153,7 +153,7 @@ impl Search {
         }
     }
 
-    fn visit(&mut self, world: World) {
+    fn visit(&mut self, world: &World) {
         let founded = world.nodes.iter().filter(|node| node.established).count();
         assert!(founded <= 1, "two clusters: {world:?}");
         self.established = self.established.max(founded);
@@ -164,12 +164,13 @@ impl Search {
             if world.nodes[index].established {
                 continue;
             }
-            self.visit(self.next(&world, index));
+            let next = self.next(world, index);
+            self.visit(&next);
             if world.crashes_left > 0 {
                 let mut crashed = world.clone();
                 crashed.crashes_left -= 1;
                 crashed.nodes[index] = self.fresh(index);
-                self.visit(crashed);
+                self.visit(&crashed);
             }
         }
     }
@@ -215,7 +216,7 @@ fn search(orders: &[&[usize]], crashes: u8) {
         established: 0,
     };
     let nodes = (0..orders.len()).map(|index| search.fresh(index)).collect();
-    search.visit(World {
+    search.visit(&World {
         nodes,
         crashes_left: crashes,
     });

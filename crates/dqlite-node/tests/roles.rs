@@ -215,14 +215,14 @@ proptest! {
     #[test]
     fn a_moment_of_silence_costs_nothing_at_rest(mut cluster in cluster(1..=9), who in 1..9_usize) {
         cluster.settle(|_| false);
-        if who < cluster.members.len() {
-            if let Health::Online { domain, weight } = cluster.members[who].health {
-                cluster.members[who].health = Health::Suspect { domain, weight };
-                let before = cluster.members.clone();
-                cluster.settle(|_| false);
-                let kept = |member: &Member| before[who].role == member.role;
-                prop_assert!(kept(&cluster.members[who]), "{:?}", cluster);
-            }
+        if who < cluster.members.len()
+            && let Health::Online { domain, weight } = cluster.members[who].health
+        {
+            cluster.members[who].health = Health::Suspect { domain, weight };
+            let before = cluster.members.clone();
+            cluster.settle(|_| false);
+            let kept = |member: &Member| before[who].role == member.role;
+            prop_assert!(kept(&cluster.members[who]), "{:?}", cluster);
         }
     }
 
@@ -256,7 +256,7 @@ proptest! {
             cluster.assign(candidates[0], role);
             cluster.assign(who, Role::Spare);
         }
-        let index = who as usize - 1;
+        let index = cluster.members.iter().position(|member| member.id == who).unwrap();
         cluster.members[index].health = Health::Offline;
         let before = cluster.members[index].role;
         cluster.settle(|_| false);
@@ -266,9 +266,7 @@ proptest! {
     #[test]
     fn counts_equal_those_of_go_dqlite(mut cluster in cluster(3..=9)) {
         cluster.targets.voters = cluster.wanted();
-        let mut weight = 0;
-        for member in &mut cluster.members {
-            weight += 1;
+        for (weight, member) in (1..).zip(&mut cluster.members) {
             if member.health != Health::Offline {
                 member.health = Health::Online { domain: 0, weight };
             }
