@@ -30,6 +30,7 @@ def test_three_lines_and_nothing_left_behind(address, tmp_path):
         conn.execute("create table x(a)")
         assert conn.fetchval("select count(*) from x") == 0
         assert node.is_leader
+        assert conn.address == node.address
         assert node.state == "ready"
         assert node.role == "voter"
     assert not node.is_running
@@ -194,6 +195,7 @@ def test_no_engine(address, tmp_path):
     assert isinstance(caught.value, dqlite.NodeStartError)
     assert str(tmp_path / "missing") in str(caught.value)
     assert str(tmp_path / "missing") in caught.value.tried[0][0]
+    assert str(caught.value).count(caught.value.tried[0][0]) == 1
 
 
 OLD_ENGINE = """

@@ -100,7 +100,7 @@ impl Address {
     }
 
     /// Under which name the server behind it leads.
-    pub(crate) fn leads_as(&self) -> &str {
+    pub fn leads_as(&self) -> &str {
         match &self.place {
             Place::Unix {
                 leads_as: Some(advertised),

@@ -96,7 +96,7 @@ impl Inner {
 impl Connection {
     /// A connection over a socket whose database is open.
     pub(crate) fn over(link: Link) -> Self {
-        let address = link.address().as_str().to_owned();
+        let address = link.address().leads_as().to_owned();
         let inner = Inner {
             link: Place::Here(Box::new(link)),
             waiting: VecDeque::new(),

@@ -190,7 +190,15 @@ pub(crate) fn stop_nodes(py: Python<'_>, nodes: Vec<Bound<'_, Node>>, timeout: f
 }
 
 fn raise(py: Python<'_>, address: &str, id: u64, error: NodeError) -> PyErr {
-    let text = error.to_string();
+    let text = match &error {
+        // The node's own words name the places already.
+        NodeError::EngineNotFound { text, tried }
+            if tried.iter().all(|tried| text.contains(&tried.place)) =>
+        {
+            text.clone()
+        }
+        error => error.to_string(),
+    };
     let node = |name| {
         let raise = Raise::new(py, name, text.as_str()).with("node_address", address);
         if id == 0 {
