@@ -54,8 +54,8 @@ impl Bounds {
 /// The first pause and the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long the last known leader is waited for before everybody else is asked, too.
-const ALONE_MAX: Duration = Duration::from_millis(300);
+/// How long a round is held up by those that do not answer, the last known leader included.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// The longest pause while a voter answers: an election is short.
 const PAUSE_ELECTION: Duration = Duration::from_millis(100);
 /// Addresses known at once; what servers name beyond that is not followed.
@@ -120,6 +120,7 @@ struct Candidate {
     hops: u8,
     state: State,
     asked_members: bool,
+    /// It answers, but nobody leads: an election is short.
     voter_waits: bool,
     last: Option<(AttemptKind, String, Duration)>,
 }
@@ -182,18 +183,14 @@ impl Search {
                 }
                 self.begin_round();
             }
-            if self.alone && now >= self.started + ALONE_MAX {
-                self.ask_everybody();
-            }
             let running = self.running();
             if running < self.bounds.probes_max
                 && let Some(probe) = self.begin_probe(now)
             {
                 return Step::Probe(probe);
             }
-            if running > 0 {
-                let alone = self.alone.then(|| self.started + ALONE_MAX);
-                return Step::Wait(alone.into_iter().chain(self.bounds.deadline).min());
+            if let Some(until) = self.patience(now) {
+                return Step::Wait(until.into_iter().chain(self.bounds.deadline).min());
             }
             self.end_round(now);
         }
@@ -306,6 +303,25 @@ impl Search {
         self.candidates.iter().filter(runs).count()
     }
 
+    /// Until when to wait for the answers of this round; `None` when it is over. Whoever has not
+    /// answered by then is waited for still, but not by the others.
+    fn patience(&self, now: Instant) -> Option<Option<Instant>> {
+        let begun = self
+            .candidates
+            .iter()
+            .filter_map(|candidate| match candidate.state {
+                State::Running(since) => Some(since),
+                _ => None,
+            });
+        let until = begun.max()? + PATIENCE;
+        if now < until {
+            return Some(Some(until));
+        }
+        let mut answered = self.candidates.iter().filter(|c| c.state != State::Waiting);
+        let anybody = answered.any(|c| matches!(c.state, State::Done | State::Idle));
+        (!anybody).then_some(None)
+    }
+
     /// Everybody has answered: asks the others if it was the last known leader alone, else pauses.
     fn end_round(&mut self, now: Instant) {
         if self.alone {
@@ -333,9 +349,11 @@ impl Search {
         self.pause = None;
         self.rounds = self.rounds.saturating_add(1);
         for candidate in &mut self.candidates {
-            candidate.state = State::Waiting;
             candidate.hops = 0;
             candidate.voter_waits = false;
+            if !matches!(candidate.state, State::Running(_)) {
+                candidate.state = State::Waiting;
+            }
         }
     }
 }
@@ -378,6 +396,10 @@ impl Search {
                 AttemptKind::Redirected { to },
                 format!("{text}, one redirect too many"),
             );
+        }
+        if let Some(candidate) = self.candidates.get_mut(id.0) {
+            // If the named one does not lead, it is dead, and its followers are about to vote.
+            candidate.voter_waits = true;
         }
         let known = self.add(address, None);
         if let Some(target) = known.and_then(|at| self.candidates.get_mut(at))

@@ -86,7 +86,7 @@ fn a_last_leader_that_does_not_answer_delays_the_others_only_shortly() {
     let Step::Wait(Some(until)) = stage.search.next(stage.now) else {
         panic!("no wait");
     };
-    assert_eq!(until, stage.now + ALONE_MAX);
+    assert_eq!(until, stage.now + PATIENCE);
     stage.now = until;
     assert_eq!(stage.names(), ["a:1", "c:1"]);
 }
@@ -148,6 +148,44 @@ fn elections_are_waited_for_with_short_pauses() {
         let probes = stage.asked();
         assert_eq!(probes.len(), 1);
         stage.answer(probes[0].id, Answer::NoLeader(None));
+        let Step::Wait(Some(until)) = stage.search.next(stage.now) else {
+            panic!("no pause");
+        };
+        assert!(until - stage.now <= PAUSE_ELECTION);
+        stage.now = until;
+    }
+}
+
+#[test]
+fn a_silent_server_does_not_hold_up_the_next_round() {
+    let mut stage = Stage::new(None, &[], &["silent:1", "b:1"]);
+    let probes = stage.asked();
+    stage.answer(probes[1].id, Answer::NoLeader(None));
+    for _ in 0..20 {
+        let Step::Wait(Some(until)) = stage.search.next(stage.now) else {
+            panic!("no wait");
+        };
+        stage.now = until;
+        for probe in stage.asked() {
+            assert_eq!(probe.address, address("b:1"));
+            stage.answer(probe.id, Answer::NoLeader(None));
+        }
+    }
+    assert!(stage.search.rounds >= 10);
+    assert!(stage.now < probes[0].until);
+}
+
+#[test]
+fn followers_of_a_dead_leader_are_asked_again_soon() {
+    let mut stage = Stage::new(None, &[], &["dead:1", "b:1"]);
+    for _ in 0..20 {
+        for probe in stage.asked() {
+            let answer = match probe.address.host() {
+                Some("dead") => refused(),
+                _ => Answer::Redirect("dead:1".to_owned()),
+            };
+            stage.answer(probe.id, answer);
+        }
         let Step::Wait(Some(until)) = stage.search.next(stage.now) else {
             panic!("no pause");
         };
