@@ -329,8 +329,8 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
     }
 }
 
-/// Acts on SIGTERM: a wish, or the kernel's word that the parent died. SIGINT and SIGHUP reach the whole group of the application,
-/// which decides what they mean.
+/// Acts on SIGTERM: a wish, or the kernel's word that the parent died. SIGINT and SIGHUP reach the
+/// whole group of the application, which decides what they mean.
 async fn interrupts(parent: &Parent, commands: mpsc::Sender<Command>) -> Infallible {
     let listen = |kind| signal(kind).ok();
     let _ignored = (

@@ -206,7 +206,8 @@ proptest! {
             .any(|member| is_online(member) && !covered(domain(member)));
         let crowded = voters.iter().any(|one| {
             let twin = |two: &&&Member| two.id != one.id && domain(two) == domain(one);
-            is_online(one) && one.id != 1 && domain(one).is_some() && voters.iter().any(|v| twin(&v))
+            let movable = is_online(one) && one.id != 1 && domain(one).is_some();
+            movable && voters.iter().any(|voter| twin(&voter))
         });
         let settled = cluster.seated(Role::Voter) == cluster.wanted();
         prop_assert!(!(settled && uncovered && crowded), "{:?}", cluster);
