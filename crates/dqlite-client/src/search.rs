@@ -189,8 +189,8 @@ impl Search {
             {
                 return Step::Probe(probe);
             }
-            if let Some(until) = self.patience(now) {
-                return Step::Wait(until.into_iter().chain(self.bounds.deadline).min());
+            if let Some(wait) = self.patience(now) {
+                return wait;
             }
             self.end_round(now);
         }
@@ -303,9 +303,9 @@ impl Search {
         self.candidates.iter().filter(runs).count()
     }
 
-    /// Until when to wait for the answers of this round; `None` when it is over. Whoever has not
-    /// answered by then is waited for still, but not by the others.
-    fn patience(&self, now: Instant) -> Option<Option<Instant>> {
+    /// The wait for the answers of this round; `None` when it is over. Whoever has not answered by
+    /// then is waited for still, but not by the others.
+    fn patience(&self, now: Instant) -> Option<Step> {
         let begun = self
             .candidates
             .iter()
@@ -314,12 +314,13 @@ impl Search {
                 _ => None,
             });
         let until = begun.max()? + PATIENCE;
+        let deadline = self.bounds.deadline;
         if now < until {
-            return Some(Some(until));
+            return Some(Step::Wait(deadline.into_iter().chain([until]).min()));
         }
-        let mut answered = self.candidates.iter().filter(|c| c.state != State::Waiting);
-        let anybody = answered.any(|c| matches!(c.state, State::Done | State::Idle));
-        (!anybody).then_some(None)
+        let rests = |candidate: &Candidate| matches!(candidate.state, State::Done | State::Idle);
+        let anybody = self.candidates.iter().any(rests);
+        (!anybody).then_some(Step::Wait(deadline))
     }
 
     /// Everybody has answered: asks the others if it was the last known leader alone, else pauses.

@@ -193,7 +193,7 @@ fn what_cannot_be_done_is_said_at_once() {
     for result in both!(config, |admin| admin.add(9, "0.0.0.0:1", Role::Voter)) {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Config);
     }
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(4));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, clients};
-use crate::support::{TIMEOUT, config, modern, runtime};
+use crate::support::{LONG, TIMEOUT, config, modern, runtime};
 use dqlite_client::proto::{Request, RequestKind, Value};
 use dqlite_client::{Code, ErrorKind, FailureKind, Outcome, Retry};
 use dqlite_testkit::fake_server::{Act, Call, FakeServer, rows};
@@ -122,14 +122,15 @@ fn an_answer_that_does_not_fit_ends_the_connection() {
 fn silence_ends_at_the_deadline() {
     for at in [0, 4, 8, 20] {
         let server = server(move |call| call.usual().stall_at(at));
-        for mut client in clients(&config(&[server.address()])) {
+        let config = config(&[server.address()]).with_timeout(TIMEOUT);
+        for mut client in clients(&config) {
             let started = Instant::now();
             let error = client.execute(INSERT, SEVEN).unwrap_err();
             assert_eq!(
                 (error.kind(), error.outcome()),
                 (ErrorKind::Timeout, Outcome::Unknown)
             );
-            assert!(started.elapsed() >= TIMEOUT && started.elapsed() < TIMEOUT * 4);
+            assert!(started.elapsed() >= TIMEOUT && started.elapsed() < LONG / 2);
             let next = client.execute(INSERT, SEVEN).unwrap_err();
             assert_eq!(
                 (next.kind(), next.outcome()),
@@ -149,10 +150,11 @@ fn a_late_reply_does_not_reach_the_next_call() {
     let server = server(move |call| match call.request {
         Request::QuerySql {
             sql: "SELECT slow", ..
-        } => Act::reply(&rows(&["n"], &[&[13]], true)).after(TIMEOUT + TIMEOUT / 4),
+        } => Act::reply(&rows(&["n"], &[&[13]], true)).after(TIMEOUT * 4),
         _ => call.usual(),
     });
-    for mut client in clients(&config(&[server.address()])) {
+    let config = config(&[server.address()]).with_timeout(TIMEOUT * 3);
+    for mut client in clients(&config) {
         let late = client.query("SELECT slow", &[]).unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Timeout);
         assert_eq!(

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, clients};
-use crate::support::{TIMEOUT, config, modern, runtime};
+use crate::support::{LONG, TIMEOUT, config, modern, runtime};
 use dqlite_client::proto::{Request, RequestKind, Response};
 use dqlite_client::{
     Address, AttemptKind, Code, Config, Error, ErrorKind, NodeInfo, Outcome, Role, blocking, fd,
@@ -80,7 +80,7 @@ fn dead_silent_and_foreign_servers_delay_nobody() {
     for client in clients(&config(&hosts)) {
         drop(client);
     }
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(started.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_error_names_every_reason_and_comes_in_time() {
     let limit = Duration::from_millis(600);
     let config = config(&hosts).with_connect_timeout(limit);
     for (error, elapsed) in failures(&config) {
-        assert!(elapsed >= limit && elapsed < limit * 2, "{elapsed:?}");
+        assert!(elapsed >= limit && elapsed < LONG / 2, "{elapsed:?}");
         assert_eq!(
             (error.kind(), error.outcome()),
             (ErrorKind::NoLeader, Outcome::NotSent)
@@ -139,7 +139,7 @@ fn an_election_is_waited_for() {
     let elected = Arc::clone(&leader);
     let reached = thread::spawn(move || {
         // The election ends once both clients have asked in vain.
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + LONG;
         while server.count(RequestKind::LEADER) < 4 && Instant::now() < deadline {
             thread::yield_now();
         }
@@ -166,7 +166,7 @@ fn a_leader_that_refuses_to_open_says_why() {
             (error.kind(), error.code()),
             (ErrorKind::Rejected, Some(Code::CANTOPEN))
         );
-        assert!(elapsed < Duration::from_secs(1));
+        assert!(elapsed < LONG / 2);
     }
     let deposed = FakeServer::start(|call| match call.request {
         Request::Open { .. } => Act::failure(Code::NOT_LEADER, "not leader"),
@@ -295,7 +295,7 @@ fn dialling_is_interrupted_when_the_caller_says_so() {
         (error.kind(), error.to_string().as_str()),
         (ErrorKind::Usage, "interrupted")
     );
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < LONG);
 }
 
 #[test]
@@ -341,14 +341,14 @@ fn a_leader_that_hangs_is_left_behind() {
     for connect in [Client::blocking, Client::tokio] {
         drop(connect(&both).unwrap());
     }
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(4));
     assert_eq!(second.count(RequestKind::OPEN), 2);
 }
 
 #[test]
 fn a_loop_of_ones_own_can_drive_a_link() {
     let server = FakeServer::start(|call| modern(call).bytewise()).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + LONG;
     let config = config(&[server.address()]);
     let mut link = fd::dial(&config, deadline, &mut fd::never).unwrap();
     let mut wanted = 300;

@@ -7,8 +7,11 @@ use dqlite_client::{Address, Code, Config};
 use dqlite_testkit::fake_server::{Act, Call};
 use tokio::runtime::{Builder, Runtime};
 
-/// Long enough for anything that happens, short enough for what does not.
+/// How long the tests wait for what does not happen.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);
+
+/// How long anything may take on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread()
@@ -22,8 +25,8 @@ pub(crate) fn config(hosts: &[&str]) -> Config {
         .iter()
         .map(|host| Address::parse(host).expect("an address"));
     Config::new(hosts)
-        .with_timeout(TIMEOUT)
-        .with_connect_timeout(Duration::from_secs(5))
+        .with_timeout(LONG)
+        .with_connect_timeout(LONG)
 }
 
 /// Answers the probes of a session as an engine of 1.18.2 or later does.
