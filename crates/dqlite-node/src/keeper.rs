@@ -176,6 +176,11 @@ impl Keeper {
                 let replaced = seat::replace(&self.local, &mut leader, seat.id).await;
                 replaced.map_err(|why| (why, Vec::new()))
             }
+            // Nobody told this node whom to join: it waits for somebody to add it, also when it was
+            // added and removed again before it looked.
+            None if self.local.config.cluster.is_empty() && self.known.is_empty() => {
+                Err(("waits to be added to a cluster".to_owned(), Vec::new()))
+            }
             None => {
                 let add = Request::Add { id, address: own };
                 leader
