@@ -17,11 +17,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use dqlite_client::node_store::{NodeStore as _, YamlFile};
-use dqlite_proto::NodeInfo;
+use dqlite_proto::{NodeInfo, Role};
 
 use crate::error::HostError;
 use crate::info::Info;
-use crate::lock::NodeLock;
+use crate::lock::{NodeLock, unix_ms};
 
 /// *Engine*: a longer path is cut without a word when file names are appended.
 const PATH_BYTES_MAX: usize = 894;
@@ -60,6 +60,8 @@ pub struct Wanted<'a> {
     pub address: &'a str,
     /// The id, if one is asked for.
     pub id: Option<u64>,
+    /// Other nodes are listed that may know what became of this one.
+    pub listed: bool,
 }
 
 /// How to start.
@@ -67,6 +69,11 @@ pub struct Wanted<'a> {
 pub enum Plan {
     /// The directory is empty: form or join.
     First,
+    /// The data is gone around the identity: put that aside, and form or join.
+    Lost {
+        /// The identity that is given up.
+        id: u64,
+    },
     /// The engine starts at once with this identity.
     Restart {
         /// The identity on disk.
@@ -151,17 +158,27 @@ pub fn plan(contents: Contents, wanted: Wanted<'_>) -> Result<Plan, Refusal> {
     if contents.join && is_bootstrap(info.id) {
         return Err(Refusal::BootstrapJoins);
     }
-    match (contents.raft, contents.join, contents.forming) {
-        (false, false, true) => Ok(Plan::First),
-        (false, false, false) => Err(Refusal::NoData { id: info.id }),
-        _ => {
-            let members = contents.cluster.unwrap_or_default();
-            Ok(Plan::Restart {
+    let members = contents.cluster.unwrap_or_default();
+    if !contents.raft && !contents.join && !contents.forming {
+        // A spare that never was more has no data to lose.
+        let spare = |member: &NodeInfo| member.id == info.id && member.role == Role::Spare;
+        return match (members.iter().any(spare), wanted.listed) {
+            (true, _) => Ok(Plan::Restart {
                 info,
                 members,
-                joining: contents.join,
-            })
-        }
+                joining: true,
+            }),
+            (false, true) => Ok(Plan::Lost { id: info.id }),
+            (false, false) => Err(Refusal::NoData { id: info.id }),
+        };
+    }
+    match (contents.raft, contents.join) {
+        (false, false) => Ok(Plan::First),
+        _ => Ok(Plan::Restart {
+            info,
+            members,
+            joining: contents.join,
+        }),
     }
 }
 
@@ -259,8 +276,26 @@ impl DataDir {
             .map_err(|reason| HostError::data_dir(&self.path, &reason))
     }
 
-    /// The cluster has confirmed the seat.
-    pub fn joined(&self) -> io::Result<()> {
+    /// Keeps the files of an identity whose data is gone, under names that mean nothing.
+    pub fn set_aside(&self) -> Result<(), HostError> {
+        let now = unix_ms();
+        for name in ["cluster.yaml", "info.yaml"] {
+            let (old, new) = (self.path.join(name), format!("{name}.lost-{now}"));
+            match fs::rename(&old, self.path.join(new)) {
+                Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
+                    return Err(HostError::data_dir(&old, &reason));
+                }
+                _ => {}
+            }
+        }
+        self.sync()
+            .map_err(|reason| HostError::data_dir(&self.path, &reason))
+    }
+
+    /// The cluster has confirmed the seat: `members` lists it.
+    pub fn joined(&self, members: &[NodeInfo]) -> io::Result<()> {
+        // Without the mark, only the list tells that a directory without data is a spare's.
+        self.write_members(members).map_err(io::Error::other)?;
         self.remove("join")
     }
 

@@ -63,7 +63,12 @@ pub async fn run(
             },
             joining,
         ),
-        Plan::First => {
+        first => {
+            if let Plan::Lost { id } = first {
+                let text = format!("the data of node {id} is gone: starting anew");
+                board.warn("data_lost", text);
+                dir.set_aside()?;
+            }
             if !prober::others(&config).is_empty() {
                 door.open(&config);
             }
@@ -100,6 +105,7 @@ async fn open(config: &NodeConfig) -> Result<(DataDir, Plan), HostError> {
     let wanted = Wanted {
         address: &config.address,
         id: config.node_id.map(|Id(id)| id),
+        listed: !prober::others(config).is_empty(),
     };
     let plan = data_dir::plan(dir.read()?, wanted);
     let path = dir.path().to_owned();

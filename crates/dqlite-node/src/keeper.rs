@@ -143,22 +143,26 @@ impl Keeper {
     /// Gets a seat in the cluster: a spare's, if the node has none.
     async fn join(&mut self) {
         let mut pause = Pause::default();
-        loop {
+        let members = loop {
             match self.try_join().await {
-                Ok(()) => break,
-                Err((why, missing)) => self.local.board.enter(State::Joining, &why, missing),
+                Ok(Some(members)) => break members,
+                Ok(None) => {}
+                Err((why, missing)) => {
+                    self.local.board.enter(State::Joining, &why, missing);
+                    pause.wait().await;
+                }
             }
-            pause.wait().await;
-        }
-        if let Err(reason) = self.local.dir.joined() {
+        };
+        if let Err(reason) = self.local.dir.joined(&members) {
             self.local
                 .board
                 .warn("join_mark", format!("remove the mark `join`: {reason}"));
         }
     }
 
-    /// Every step reads before it acts, so that repeating does no harm.
-    async fn try_join(&mut self) -> Result<(), (String, Vec<Missing>)> {
+    /// Every step reads before it acts, so that repeating does no harm. Gives the members when they
+    /// list this node, and nothing after a change that is to be read back.
+    async fn try_join(&mut self) -> Result<Option<Vec<NodeInfo>>, (String, Vec<Missing>)> {
         self.views.mark_unchanged();
         let addresses = self.addresses();
         let found = self.local.find_leader(&addresses).await;
@@ -171,10 +175,10 @@ impl Keeper {
             .iter()
             .find(|member| self.local.is_own(&member.address))
         {
-            Some(seat) if seat.id == id => Ok(()),
+            Some(seat) if seat.id == id => Ok(Some(members)),
             Some(seat) => {
                 let replaced = seat::replace(&self.local, &mut leader, seat.id).await;
-                replaced.map_err(|why| (why, Vec::new()))
+                replaced.map(|()| None).map_err(|why| (why, Vec::new()))
             }
             // Nobody told this node whom to join: it waits for somebody to add it, also when it was
             // added and removed again before it looked.
@@ -183,15 +187,11 @@ impl Keeper {
             }
             None => {
                 let add = Request::Add { id, address: own };
-                leader
-                    .change(&add, CHANGE_PATIENCE)
-                    .await
-                    .map_err(|reason| {
-                        (
-                            format!("ask {} for a seat: {reason}", leader.address),
-                            Vec::new(),
-                        )
-                    })
+                let added = leader.change(&add, CHANGE_PATIENCE).await;
+                let failed = |reason| format!("ask {} for a seat: {reason}", leader.address);
+                added
+                    .map(|()| None)
+                    .map_err(|reason| (failed(reason), Vec::new()))
             }
         }
     }

@@ -28,6 +28,7 @@ fn wanted() -> Wanted<'static> {
     Wanted {
         address: ADDRESS,
         id: None,
+        listed: false,
     }
 }
 
@@ -109,6 +110,42 @@ fn half_a_directory_is_never_bootstrapped_over() {
 }
 
 #[test]
+fn lost_data_is_given_up_only_when_others_may_know() {
+    let no_data = Contents {
+        raft: false,
+        ..full(7)
+    };
+    let listed = Wanted {
+        listed: true,
+        ..wanted()
+    };
+    assert_eq!(plan(no_data.clone(), listed), Ok(Plan::Lost { id: 7 }));
+    let mut spare = members();
+    spare[0].role = Role::Spare;
+    let spare_alone = Contents {
+        cluster: Some(spare.clone()),
+        ..no_data
+    };
+    assert_eq!(plan(spare_alone, wanted()), Ok(restart(true, spare)));
+}
+
+#[test]
+fn what_is_set_aside_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(folder.path(), ADDRESS).unwrap();
+    dir.found(&info(7), &members(), false).unwrap();
+    dir.formed().unwrap();
+    dir.set_aside().unwrap();
+    assert_eq!(dir.read().unwrap(), Contents::default());
+    let names = std::fs::read_dir(folder.path()).unwrap();
+    let kept = names.filter(|name| {
+        let name = name.as_ref().unwrap().file_name();
+        name.to_string_lossy().contains(".lost-")
+    });
+    assert_eq!(kept.count(), 2);
+}
+
+#[test]
 fn another_identity_is_refused() {
     let other_id = Wanted {
         id: Some(8),
@@ -160,7 +197,7 @@ fn what_is_written_is_read_again() {
     };
     assert_eq!(dir.read().unwrap(), begun);
     dir.formed().unwrap();
-    dir.joined().unwrap();
+    dir.joined(&members()).unwrap();
     assert_eq!(
         dir.read().unwrap(),
         Contents {
