@@ -1,4 +1,17 @@
 //! Hosts a dqlite engine: gateway, membership, roles.
+//!
+//! ```text
+//!            ┌─ host ── order of start and stop, commands, events ─┐
+//!  clients   │                                                     │
+//!  peers ────┼─► gateway ─────────────► engine (C library)         │
+//!            │     ▲ early answers        ▲ private connections    │
+//!            │   prober, founder        watch, keeper, handover    │
+//!            │   who may bootstrap      seat, roles, store         │
+//!            └─ data_dir: lock, identity, members ─────────────────┘
+//! ```
+//!
+//! Decisions are pure ([`founder`], [`roles`], [`data_dir::plan`]); loops act on them. A process
+//! hosts one node: [`host::run`] lives from the lock of the directory to its release.
 
 mod address;
 mod board;
