@@ -98,6 +98,7 @@
     )
 )]
 
+pub mod capture;
 pub mod cluster;
 pub mod code;
 pub mod error;

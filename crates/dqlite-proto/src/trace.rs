@@ -12,42 +12,20 @@
 //! ```
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 
-use crate::error::ProtocolError;
-use crate::frame::{HANDSHAKE, HANDSHAKE_LEGACY, Header, Limits};
-use crate::message::{Asked, Request, RequestKind, Response, ResponseKind};
+use crate::capture::{Found, Walk};
+use crate::frame::{HANDSHAKE, Header};
+use crate::message::{Request, Response, ResponseKind};
 use crate::params::ParamsRef;
-use crate::rows::{Columns, RowsFrame};
+use crate::rows::RowsFrame;
 use crate::value::ValueRef;
-use crate::wire::WORD;
+
+pub use crate::capture::Direction;
 
 /// How much of a blob is shown.
 const BLOB_BYTES_SHOWN: usize = 32;
-
-/// Which way the bytes of a capture went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the client: a handshake word, then requests.
-    Requests,
-    /// From the server: replies.
-    Replies,
-}
-
-impl Direction {
-    /// Tells by the first word: no reply can begin with a handshake.
-    pub fn guess(capture: &[u8]) -> Self {
-        match capture
-            .first_chunk::<WORD>()
-            .map(|word| u64::from_le_bytes(*word))
-        {
-            Some(HANDSHAKE | HANDSHAKE_LEGACY) => Self::Requests,
-            _ => Self::Replies,
-        }
-    }
-}
 
 /// One message of a capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,102 +46,19 @@ impl fmt::Display for Entry {
 /// follows an impossible header cannot be found and ends the walk.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    direction: Direction,
-    rest: Bytes,
-    at: usize,
+    walk: Walk,
+    capture: Bytes,
     rows_shown: usize,
-    started: bool,
-    columns: Option<Arc<Columns>>,
 }
 
 impl Trace {
     /// At most `rows_shown` rows of each ROWS message are written out.
     pub const fn new(direction: Direction, capture: Bytes, rows_shown: usize) -> Self {
         Self {
-            direction,
-            rest: capture,
-            at: 0,
+            walk: Walk::new(direction),
+            capture,
             rows_shown,
-            started: false,
-            columns: None,
         }
-    }
-
-    fn handshake(&mut self) -> Option<String> {
-        if self.started || self.direction == Direction::Replies {
-            return None;
-        }
-        self.started = true;
-        let text = match u64::from_le_bytes(*self.rest.first_chunk::<WORD>()?) {
-            HANDSHAKE => "handshake version=1",
-            HANDSHAKE_LEGACY => "handshake version=legacy",
-            _ => return None,
-        };
-        self.rest.advance(WORD);
-        Some(text.to_owned())
-    }
-
-    fn message(&mut self) -> String {
-        let Some(word) = self.rest.first_chunk::<WORD>() else {
-            return self.cut("a header", WORD);
-        };
-        let header = Header::decode(*word);
-        if let Err(error) = header.check(u64::from(u32::MAX)) {
-            self.rest.clear();
-            return format!("stopped: {error}");
-        }
-        let body = usize::try_from(header.body_bytes()).unwrap_or(usize::MAX);
-        let name = name(self.direction, header);
-        if self.rest.len().saturating_sub(WORD) < body {
-            return self.cut(&name, body.saturating_add(WORD));
-        }
-        self.rest.advance(WORD);
-        let body = self.rest.split_to(body);
-        let told = match self.direction {
-            Direction::Requests => Request::decode(header, &body)
-                .map(|request| describe_request(&request, header))
-                .map_err(|error| error.to_string()),
-            Direction::Replies => self.reply(header, &body).map_err(|error| error.to_string()),
-        };
-        told.unwrap_or_else(|error| {
-            format!(
-                "{name} malformed: {error} ({} bytes, schema {})",
-                body.len(),
-                header.schema
-            )
-        })
-    }
-
-    /// The capture ends inside a message.
-    fn cut(&mut self, what: &str, whole: usize) -> String {
-        let text = format!("{what} cut off: {} of {whole} bytes", self.rest.len());
-        self.rest.clear();
-        text
-    }
-
-    fn reply(&mut self, header: Header, body: &Bytes) -> Result<String, ProtocolError> {
-        let limits = Limits {
-            reply_bytes_max: usize::MAX,
-            dump_bytes_max: usize::MAX,
-            ..Limits::default()
-        };
-        let usual = Asked {
-            known: self.columns.as_ref(),
-            ..Asked::new(&limits)
-        };
-        // Two replies cannot be told apart without their request: try what is usual first.
-        let other = Asked {
-            legacy: true,
-            roles: false,
-            ..usual
-        };
-        let response = Response::decode(header, body, &usual)
-            .or_else(|error| Response::decode(header, body, &other).map_err(|_| error))?;
-        if let Response::Rows(frame) = &response {
-            self.columns = Some(Arc::clone(frame.columns()));
-            return Ok(describe_rows(frame, self.rows_shown));
-        }
-        Ok(describe_response(&response, header))
     }
 }
 
@@ -171,20 +66,37 @@ impl Iterator for Trace {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let (at, before) = (self.at, self.rest.len());
-        let text = self.handshake().unwrap_or_else(|| self.message());
-        self.at = at.saturating_add(before.saturating_sub(self.rest.len()));
+        let (at, found) = self.walk.next(&self.capture)?;
+        let text = describe(&found, self.rows_shown);
         Some(Entry { at, text })
     }
 }
 
-fn name(direction: Direction, header: Header) -> String {
-    match direction {
-        Direction::Requests => RequestKind(header.kind).to_string(),
-        Direction::Replies => ResponseKind(header.kind).to_string(),
+fn describe(found: &Found<'_>, rows_shown: usize) -> String {
+    match found {
+        Found::Handshake(HANDSHAKE) => "handshake version=1".to_owned(),
+        Found::Handshake(_) => "handshake version=legacy".to_owned(),
+        Found::Request(header, request) => describe_request(request, *header),
+        Found::Reply(_, Response::Rows(frame)) => describe_rows(frame, rows_shown),
+        Found::Reply(header, response) => describe_response(response, *header),
+        Found::Malformed {
+            name,
+            header,
+            error,
+        } => format!(
+            "{name} malformed: {error} ({} bytes, schema {})",
+            header.body_bytes(),
+            header.schema
+        ),
+        Found::Cut {
+            message,
+            bytes,
+            whole,
+        } => {
+            let what = message.as_ref().map_or("a header", |(name, _)| name);
+            format!("{what} cut off: {bytes} of {whole} bytes")
+        }
+        Found::Stopped(error) => format!("stopped: {error}"),
     }
 }
 
