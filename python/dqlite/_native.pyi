@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, SupportsIndex, TypeAlias, final, overload
 
 __all__ = [
+    "HANDSHAKE",
     "Admin",
     "Config",
     "Connection",
@@ -18,6 +19,9 @@ __all__ = [
     "split",
     "statement_kind",
     "stop_nodes",
+    "wire_decode",
+    "wire_encode",
+    "wire_trace",
 ]
 
 __version__: str
@@ -139,6 +143,9 @@ class Connection:
     @property
     def closed(self) -> bool: ...
     @property
+    def foreign(self) -> bool:
+        """This process was forked from the one that dialled."""
+    @property
     def in_transaction(self) -> bool: ...
     @property
     def doubtful(self) -> bool:
@@ -216,3 +223,17 @@ class Node:
 
 def stop_nodes(nodes: Sequence[Node], timeout: float) -> None:
     """Stop nodes side by side, without a Python thread."""
+
+HANDSHAKE: bytes
+"""The word with which a client starts."""
+
+def wire_decode(
+    capture: bytes, direction: str
+) -> list[tuple[int, str, int, dict[str, Any], str | None]]:
+    """The messages of a capture: offset, name, schema, fields, error."""
+
+def wire_encode(message: str, schema: int | None, fields: dict[str, Any]) -> bytes:
+    """The bytes of one message."""
+
+def wire_trace(capture: bytes, direction: str, rows: int) -> str:
+    """A capture as readable text."""

@@ -23,7 +23,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Tells by the first word: no reply can begin with a handshake.
+    /// Tells by the first word: no reply that can be read begins like a handshake.
     pub fn guess(capture: &[u8]) -> Self {
         match word(capture).map(u64::from_le_bytes) {
             Some(HANDSHAKE | HANDSHAKE_LEGACY) => Self::Requests,
@@ -105,10 +105,9 @@ impl Walk {
         let Some(first) = word(rest) else {
             return cut(None, WORD);
         };
-        let version = u64::from_le_bytes(first);
         if self.at == 0
             && self.direction == Direction::Requests
-            && matches!(version, HANDSHAKE | HANDSHAKE_LEGACY)
+            && let Some(version) = handshake(rest)
         {
             return (WORD, Found::Handshake(version));
         }
@@ -133,7 +132,10 @@ impl Walk {
             Direction::Replies => self
                 .reply(header, &capture.slice_ref(body))
                 .map(|response| Found::Reply(header, response))
-                .map_err(|error| error.to_string()),
+                .map_err(|error| match error {
+                    ProtocolError::Malformed { error, .. } => error.to_string(),
+                    error => error.to_string(),
+                }),
         };
         let found = read.unwrap_or_else(|error| Found::Malformed {
             name,
@@ -166,6 +168,15 @@ impl Walk {
         }
         Ok(response)
     }
+}
+
+/// The version, unless the capture begins with LEADER: its header reads as version 1, but a zero
+/// word behind it cannot be the header of a next message.
+fn handshake(capture: &[u8]) -> Option<u64> {
+    let version = u64::from_le_bytes(word(capture)?);
+    let next = capture.get(WORD..).and_then(word);
+    let is_leader = version == HANDSHAKE && next == Some([0; WORD]);
+    (matches!(version, HANDSHAKE | HANDSHAKE_LEGACY) && !is_leader).then_some(version)
 }
 
 fn word(bytes: &[u8]) -> Option<[u8; WORD]> {

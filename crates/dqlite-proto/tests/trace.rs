@@ -90,3 +90,21 @@ fn a_malformed_message_is_passed_over() {
     assert!(told[0].contains("STMT malformed"), "{told:?}");
     assert_eq!(told[1], "      16  EMPTY");
 }
+
+#[test]
+fn a_capture_may_begin_behind_the_handshake() {
+    let mut capture = Vec::new();
+    for request in [Request::Leader, Request::open("app")] {
+        request.encode(0, &mut capture).expect("it fits");
+    }
+    let leader = "       0  LEADER";
+    assert_eq!(
+        lines(Direction::Requests, &capture, 10),
+        [leader, "      16  OPEN name=\"app\""]
+    );
+    assert_eq!(lines(Direction::Requests, &capture[..16], 10), [leader]);
+    assert_eq!(
+        lines(Direction::Requests, &capture[16..], 10),
+        ["       0  OPEN name=\"app\""]
+    );
+}

@@ -10,6 +10,7 @@
 //! encode, decode, temporal, record, projection, statement, transaction: values and bookkeeping
 //! config, dial   where to connect, and finding the leader
 //! cluster, node  administration, supervised nodes
+//! wire           messages, for tools
 //! ```
 
 mod affinity;
@@ -30,8 +31,10 @@ mod record;
 mod statement;
 mod temporal;
 mod transaction;
+mod wire;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -47,5 +50,12 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(dial::dial_blocking, module)?)?;
     module.add_function(wrap_pyfunction!(node::stop_nodes, module)?)?;
     module.add_function(wrap_pyfunction!(statement::split, module)?)?;
-    module.add_function(wrap_pyfunction!(statement::statement_kind, module)?)
+    module.add_function(wrap_pyfunction!(statement::statement_kind, module)?)?;
+    module.add(
+        "HANDSHAKE",
+        PyBytes::new(module.py(), &wire::HANDSHAKE_BYTES),
+    )?;
+    module.add_function(wrap_pyfunction!(wire::wire_decode, module)?)?;
+    module.add_function(wrap_pyfunction!(wire::wire_encode, module)?)?;
+    module.add_function(wrap_pyfunction!(wire::wire_trace, module)?)
 }
