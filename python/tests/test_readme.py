@@ -26,7 +26,7 @@ def test_the_two_commands_come_first() -> None:
 
 def test_the_first_program_runs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = "127.0.0.1:{}".format(free.getsockname()[1])
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     program = tmp_path / "first.py"
     program.write_text(blocks("python")[0].replace("127.0.0.1:9001", address))
 

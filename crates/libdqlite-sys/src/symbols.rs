@@ -43,7 +43,9 @@ trait Spelt {
 }
 
 macro_rules! spelt {
-    ($($type:ty = $text:literal;)*) => { $(impl Spelt for $type { const IN_C: &'static str = $text; })* };
+    ($($type:ty = $text:literal;)*) => {
+        $(impl Spelt for $type { const IN_C: &'static str = $text; })*
+    };
 }
 
 spelt! {

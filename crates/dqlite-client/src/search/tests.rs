@@ -1,3 +1,5 @@
+//! Searches played with a clock of their own.
+
 use std::collections::HashMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Statements against a session that a test answers for.
+
 use dqlite_proto::{Limits, RequestKind};
 
 use super::*;

@@ -195,7 +195,8 @@ mod tests {
 
     fn manifest(architecture: &str, loader: &str) -> String {
         format!(
-            r#"{{"engine":"1.18.7-1","suite":"sid","architecture":"{architecture}","loader":"{loader}"}}"#
+            r#"{{"engine":"1.18.7-1","suite":"sid",
+                "architecture":"{architecture}","loader":"{loader}"}}"#
         )
     }
 

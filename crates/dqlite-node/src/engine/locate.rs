@@ -40,8 +40,8 @@ pub struct LocateError {
 
 impl LocateError {
     /// What the user can do about it.
-    pub const FIX: &str = "Install the wheel dqlite-engine (`pip install dqlite-engine`), or make a \
-        bundle with tools/engine-bundle of dqlite's sources and set DQLITE_ENGINE to its directory";
+    pub const FIX: &str = "Make a bundle with tools/engine-bundle of dqlite's sources and set \
+        DQLITE_ENGINE to its directory, or install the wheel dqlite-engine";
 }
 
 impl fmt::Display for LocateError {
