@@ -83,8 +83,8 @@ pub enum LoadError {
     },
     /// It is an engine that is taken only when asked for.
     #[error(
-        "{}: an engine that calls itself {found} found, {} or newer needed. With it {LOST_BEFORE_FLOOR}; \
-         {ALLOW_OLD_ENGINE}=1 takes it all the same. {HOW_TO_GET}",
+        "{}: an engine that calls itself {found} found, {} or newer needed. \
+         With it {LOST_BEFORE_FLOOR}; {ALLOW_OLD_ENGINE}=1 takes it all the same. {HOW_TO_GET}",
         path.display(), Version::FLOOR
     )]
     BelowFloor {
@@ -95,7 +95,7 @@ pub enum LoadError {
     },
 }
 
-const HOW_TO_GET: &str = "Get one with `pip install dqlite-engine` or with tools/engine-bundle of \
+const HOW_TO_GET: &str = "Get one with tools/engine-bundle of \
      dqlite's sources, and name it with DQLITE_ENGINE";
 
 fn lacking(missing: &[&str]) -> String {
