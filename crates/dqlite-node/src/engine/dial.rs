@@ -177,11 +177,14 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
 
-    fn dial_within_limit(dialer: &PlainDialer, address: &str) -> Socket {
+    /// Far below the second for which a parked end lives, far above what a busy machine adds.
+    const AT_ONCE: Duration = Duration::from_millis(500);
+
+    fn dial_at_once(dialer: &PlainDialer, address: &str) -> Socket {
         let began = Instant::now();
         let socket = dialer.dial(address).unwrap();
         assert!(
-            began.elapsed() < Duration::from_millis(50),
+            began.elapsed() < AT_ONCE,
             "{:?}",
             began.elapsed()
         );
@@ -196,7 +199,7 @@ mod tests {
     fn a_numeric_address_gives_a_tuned_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let socket = dial_within_limit(&PlainDialer::new(20), &address);
+        let socket = dial_at_once(&PlainDialer::new(20), &address);
         assert!(is_tcp(&socket));
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert!(!socket.nonblocking().unwrap());
@@ -214,7 +217,7 @@ mod tests {
             .unwrap()
             .to_string();
         let began = Instant::now();
-        let mut socket = dial_within_limit(&PlainDialer::new(20), &free);
+        let mut socket = dial_at_once(&PlainDialer::new(20), &free);
         assert!(!is_tcp(&socket));
         socket.write_all(&[1; 40]).unwrap();
         socket
@@ -228,7 +231,7 @@ mod tests {
             began.elapsed()
         );
         assert!(
-            began.elapsed() < Duration::from_secs(2),
+            began.elapsed() < Duration::from_secs(4),
             "{:?}",
             began.elapsed()
         );
@@ -241,7 +244,7 @@ mod tests {
         let dialer = PlainDialer::new(20);
         let address = format!("localhost:{port}");
         let began = Instant::now();
-        let mut parked = dial_within_limit(&dialer, &address);
+        let mut parked = dial_at_once(&dialer, &address);
         assert!(!is_tcp(&parked), "a name is not resolved within the call");
         parked
             .set_read_timeout(Some(Duration::from_secs(5)))
@@ -253,7 +256,7 @@ mod tests {
             began.elapsed()
         );
         assert!(
-            is_tcp(&dial_within_limit(&dialer, &address)),
+            is_tcp(&dial_at_once(&dialer, &address)),
             "and then is known"
         );
     }
@@ -261,7 +264,7 @@ mod tests {
     #[test]
     fn nonsense_is_parked_like_an_absent_peer() {
         for address in ["", "nowhere", "a:b:c", "no.such.host.invalid:1"] {
-            assert!(!is_tcp(&dial_within_limit(&PlainDialer::new(20), address)));
+            assert!(!is_tcp(&dial_at_once(&PlainDialer::new(20), address)));
         }
     }
 }
