@@ -183,11 +183,7 @@ mod tests {
     fn dial_at_once(dialer: &PlainDialer, address: &str) -> Socket {
         let began = Instant::now();
         let socket = dialer.dial(address).unwrap();
-        assert!(
-            began.elapsed() < AT_ONCE,
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
         socket.into()
     }
 
