@@ -162,9 +162,11 @@ fn split(text: &str, default_port: Option<u16>) -> Result<(&str, u16), String> {
     }
     let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
     if host.contains(':') && !host.starts_with('[') {
-        return Err(format!(
-            "IPv6 needs brackets: [{text}]:PORT or [{host}]:{port}"
-        ));
+        return Err(if text.parse::<Ipv6Addr>().is_ok() {
+            format!("IPv6 needs brackets: [{text}]:PORT or [{host}]:{port}")
+        } else {
+            "has more than one colon; write HOST:PORT".to_owned()
+        });
     }
     if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("the port {port:?} is not a number"));
@@ -279,6 +281,7 @@ mod tests {
             ("[::]:9001", "wildcard"),
             ("*:9001", "wildcard"),
             ("::1:9001", "brackets"),
+            ("http://h:1", "more than one colon"),
             ("[::1:9001", "not closed"),
             ("[x]:9001", "not IPv6"),
             ("a b:1", "host name"),

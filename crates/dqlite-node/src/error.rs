@@ -172,9 +172,19 @@ impl HostError {
     /// What the operating system said about a path in the data directory.
     pub(crate) fn data_dir(path: &Path, reason: &io::Error) -> Self {
         let full = reason.kind() == io::ErrorKind::StorageFull;
+        let hint = match reason.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                ": data_dir must be a directory, or a place to make one"
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ": let this user write there, or choose another data_dir"
+            }
+            io::ErrorKind::NotFound => ": choose a data_dir that can be made",
+            _ => "",
+        };
         Self::DataDir {
             path: path.to_owned(),
-            reason: reason.to_string(),
+            reason: format!("{reason}{hint}"),
             full,
         }
     }
@@ -196,10 +206,11 @@ impl HostError {
     /// What the operating system said about an address to listen on.
     pub(crate) fn bind(place: &str, reason: &io::Error) -> Self {
         let taken = reason.kind() == io::ErrorKind::AddrInUse;
-        let hint = if taken {
-            ": another program listens there"
-        } else {
-            ""
+        let hint = match reason.kind() {
+            _ if place.contains('/') => "",
+            io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
+            io::ErrorKind::PermissionDenied => ": choose a port that this user may use",
+            _ => ": set bind_address to an address of this machine",
         };
         Self::Bind {
             place: place.to_owned(),

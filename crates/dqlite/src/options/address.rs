@@ -9,14 +9,21 @@ pub(crate) fn advertised(text: &str) -> Result<Address, String> {
     if port_of_wildcard(text).is_some() {
         return Err("use the address that others dial; bind_address may be a wildcard".into());
     }
-    Address::advertised(text).map_err(|error| error.to_string())
+    Address::advertised(text).map_err(|error| reason(text, &error))
 }
 
 /// An address to listen on.
 pub(crate) fn bindable(text: &str) -> Result<(), String> {
     let dialled = port_of_wildcard(text).map(|port| format!("localhost:{port}"));
     let checked = Address::advertised(dialled.as_deref().unwrap_or(text));
-    checked.map(drop).map_err(|error| error.to_string())
+    checked.map(drop).map_err(|error| reason(text, &error))
+}
+
+/// What is wrong, without the text itself: the complaint around it shows that.
+fn reason(text: &str, error: &dqlite_client::Error) -> String {
+    let whole = error.to_string();
+    let prefix = format!("address {text:?}: ");
+    whole.strip_prefix(&prefix).unwrap_or(&whole).to_owned()
 }
 
 /// The port behind a wildcard.
@@ -64,6 +71,7 @@ mod tests {
         for text in malformed {
             assert!(advertised(text).is_err(), "{text:?} was taken");
             assert!(bindable(text).is_err(), "{text:?} was taken");
+            assert!(!advertised(text).unwrap_err().contains("address \""));
         }
     }
 
