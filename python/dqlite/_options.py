@@ -96,7 +96,11 @@ def hosts(target: Target) -> str | list[Host]:
         return target
     if isinstance(target, os.PathLike):
         return f"file:{os.path.abspath(target)}"  # noqa: PTH100 - resolving links is not asked for
-    return [_host(host) for host in target]
+    try:
+        return [_host(host) for host in target]
+    except TypeError:
+        text = f"connect to a URL, 'h1:9001', a list of these, a Node or a Client, not {target!r}"
+        raise exceptions.ProgrammingError(text) from None
 
 
 def _host(host: Any) -> str:

@@ -100,6 +100,8 @@ class State:
         self, error: exceptions.Error, sql: str, attempts: Attempts | None
     ) -> tuple[Attempts, float]:
         """Seconds to wait before `sql` is tried again; raises `error` if it must not be."""
+        if error.outcome is exceptions.Outcome.NOT_SENT and error.retry == "no":
+            raise error  # the call was wrong: there may be no telling what statement it is
         session = self.session
         kind = _native.statement_kind(sql)
         inside = session is not None and session.in_transaction

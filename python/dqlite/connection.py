@@ -157,6 +157,8 @@ class Connection:
         if state is None or state.closed or state.session is None:
             return
         self.close()
+        if state.session.foreign:  # a copy by fork, which its owner closes
+            return
         warnings.warn(
             f"{state.options.name!r} was garbage-collected open; use close() or 'with'",
             ResourceWarning,
@@ -237,8 +239,9 @@ class Connection:
                 if deadline is not None and monotonic() + pause >= deadline:
                     raise
                 time.sleep(pause)
-            except BaseException:  # Ctrl-C: the statement is on its way all the same
-                state.abandoned(sql)
+            except BaseException:  # Ctrl-C, and the statement may be on its way all the same
+                if session is not None and session.draining:
+                    state.abandoned(sql)
                 raise
 
     def _ready(self, deadline: float | None) -> _native.Connection:

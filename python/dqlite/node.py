@@ -369,8 +369,8 @@ class Node:
         return self._current
 
     def _close_databases(self) -> None:
-        with self._lock:
-            databases, self._databases, self._current = self._databases, {}, None
+        """End what runs in them, too: without the lock, which a statement holds while it runs."""
+        databases, self._databases, self._current = self._databases, {}, None
         for database in databases.values():
             database.close()
 
@@ -387,7 +387,10 @@ def _json(options: dict[str, Any]) -> str:
 @atexit.register
 def _stop_all() -> None:
     """Stop what still runs when the interpreter exits, side by side, within one bound."""
-    _native.stop_nodes([node.native for node in list(_running)], EXIT_TIMEOUT_S)
+    running = list(_running)
+    for node in running:
+        node._close_databases()  # noqa: SLF001 - the same module
+    _native.stop_nodes([node.native for node in running], EXIT_TIMEOUT_S)
 
 
 def _forget_parents_nodes() -> None:

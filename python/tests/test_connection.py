@@ -101,6 +101,7 @@ def test_values_that_cannot_be_bound(conn, value, error, text):
         ("select 1; select 2", []),
         ("select ?250001", [[1]]),
         ("select '\0'", []),
+        ("select '\ud800'", []),
     ],
 )
 def test_wrong_calls_are_refused_before_they_are_sent(conn, sql, args):
@@ -296,6 +297,42 @@ def test_deadline_leaves_the_connection_usable(conn):
     assert time.monotonic() - begun < 5
 
 
+def test_deadline_holds_while_an_earlier_statement_still_runs(conn):
+    with pytest.raises(dqlite.StatementTimeoutError):
+        conn.fetch(ENDLESS, timeout=0.1)
+    begun = time.monotonic()
+    with pytest.raises(dqlite.StatementTimeoutError, match="given up before") as caught:
+        conn.fetch("select 1", timeout=0.2)
+    assert time.monotonic() - begun < 0.8
+    assert caught.value.outcome is dqlite.Outcome.NOT_SENT
+    assert conn.fetchval("select 1") == 1
+
+
+def test_a_call_that_sends_nothing_breaks_no_transaction(conn):
+    class Odd:
+        def __index__(self):
+            raise KeyError
+
+    conn.execute("create table t(a)")
+    with conn.transaction():
+        conn.execute("insert into t values (1)")
+        with pytest.raises(KeyError):
+            conn.execute("insert into t values (?)", [Odd()])
+        with pytest.raises(dqlite.ProgrammingError, match="surrogate") as caught:
+            conn.execute("select '\ud800'")
+        assert caught.value.__context__ is None
+        with pytest.raises(TypeError):
+            conn.execute(None)
+    assert conn.fetchval("select count(*) from t") == 1
+
+
+def test_a_request_beyond_the_limit_is_a_data_error(conn):
+    with pytest.raises(dqlite.DataError, match="exceeds the limit") as caught:
+        conn.execute("select ?", [bytes(70_000_000)])
+    assert caught.value.outcome is dqlite.Outcome.NOT_SENT
+    assert conn.fetchval("select 1") == 1
+
+
 def test_deadline_in_a_transaction_leads_to_rollback(conn):
     conn.execute("create table t(a)")
     with pytest.raises(dqlite.OperationalError, match="must be rolled back"), conn.transaction():
@@ -416,6 +453,7 @@ def test_a_server_that_never_answers():
         [],
         ["host:1", ""],
         ["host:1", 5],
+        5,
     ],
 )
 def test_malformed_targets(target):

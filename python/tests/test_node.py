@@ -10,12 +10,15 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import dqlite
+
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
 
 pytestmark = pytest.mark.usefixtures("no_children_left")
 
@@ -137,6 +140,7 @@ def test_malformed_addresses(tmp_path, address, text):
     with pytest.raises(dqlite.NodeConfigError, match=f"(?s)address.*({text})") as caught:
         dqlite.Node(address, tmp_path)
     assert isinstance(caught.value, ValueError)
+    assert 'address "' not in str(caught.value)
     assert os.listdir(tmp_path) == []
 
 
@@ -173,12 +177,19 @@ def test_directory_in_use(addresses, tmp_path):
     assert str(tmp_path) in str(caught.value)
 
 
+def test_address_of_another_machine(tmp_path):
+    with pytest.raises(dqlite.NodeStartError, match="set bind_address") as caught:
+        dqlite.Node("192.0.2.1:9001", tmp_path).start()
+    assert caught.value.stage == "bind"
+
+
 def test_directory_that_is_a_file(address, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(dqlite.NodeStartError) as caught:
         dqlite.Node(address, tmp_path / "file").start()
     assert caught.value.stage == "data_dir"
     assert str(tmp_path / "file") in str(caught.value)
+    assert "must be a directory" in str(caught.value)
 
 
 def test_directory_that_cannot_be_made(address):
@@ -255,9 +266,11 @@ print(node.pid, flush=True)
 """
 
 
-def run_child(address: str, directory: Path, rest: str) -> tuple[subprocess.Popen[str], int]:
+def run_child(
+    address: str, directory: Path, rest: str, *flags: str
+) -> tuple[subprocess.Popen[str], int]:
     code = CHILD.format(rest=textwrap.dedent(rest))
-    command = [sys.executable, "-c", code, address, str(directory)]
+    command = [sys.executable, *flags, "-c", code, address, str(directory)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return child, int(child.stdout.readline())
 
@@ -298,6 +311,49 @@ def test_a_fork_does_not_keep_the_node_alive(address, tmp_path, until):
     assert is_alive(forked)
     os.kill(forked, signal.SIGKILL)
     child.communicate()
+
+
+def is_held(lock) -> bool:
+    if lock.acquire(blocking=False):
+        lock.release()
+        return False
+    return True
+
+
+def test_stop_does_not_wait_for_a_statement(address, tmp_path, until):
+    with dqlite.Node(address, tmp_path) as node:
+        node.open_db("app")
+        ended = []
+
+        def ask():
+            try:
+                node.query(ENDLESS)
+            except dqlite.Error as error:
+                ended.append(error)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        until(lambda: is_held(node._lock))  # noqa: SLF001 - the statement holds it
+        begun = time.monotonic()
+        node.stop(5)
+        assert time.monotonic() - begun < 7
+        asking.join(5)
+        assert len(ended) == 1
+
+
+def test_exit_closes_what_the_node_opened(address, tmp_path):
+    rest = """
+    import os
+    node.open_db("app")
+    node.query("select 1")
+    forked = os.fork()
+    if forked:
+        os.waitpid(forked, 0)
+    """
+    child, node = run_child(address, tmp_path, rest, "-W", "always")
+    _, errors = child.communicate(timeout=20)
+    assert not is_alive(node)
+    assert "garbage-collected" not in errors
 
 
 @pytest.mark.parametrize("rest", ["", "sys.exit(3)", "raise KeyError('x')", "node.stop()"])

@@ -40,15 +40,15 @@ pub(crate) fn run(
         return Call::nothing(py, &statement, projection, 0, 0);
     }
     let mut borrowed = Borrowed::new(connection, py)?;
-    borrowed.drain(py)?;
+    let seconds = timeout.unwrap_or_default();
+    let until = timeout.map(|seconds| started + duration(seconds));
+    borrowed.drain(py, until, seconds)?;
     borrowed.notice_end(py)?;
     let ticket = borrowed.queue(py, |link| {
         Call::queue(link.session_mut(), &statement, &params)
     })?;
     let in_transaction = connection.inner().transaction.is_open();
     let call = Call::new(statement, projection, in_transaction);
-    let seconds = timeout.unwrap_or_default();
-    let until = timeout.map(|seconds| started + duration(seconds));
     borrowed.answer(py, call, ticket, until, seconds)
 }
 
@@ -153,12 +153,17 @@ impl<'a> Borrowed<'a> {
         }
     }
 
-    /// Reads what earlier calls abandoned; a session that does not end it in time is dropped.
-    fn drain(&mut self, py: Python<'_>) -> PyResult<()> {
+    /// Reads what earlier calls abandoned; a session that does not end it in time is dropped. The
+    /// caller's own time may be shorter.
+    fn drain(&mut self, py: Python<'_>, late: Option<Instant>, seconds: f64) -> PyResult<()> {
         let Some(until) = self.drain_until else {
             return Ok(());
         };
-        match self.next_event(py, Some(until)) {
+        let sooner = late.filter(|late| *late < until);
+        match self.next_event(py, sooner.or(Some(until))) {
+            Err(Ended::TimedOut) if sooner.is_some() => {
+                Err(errors::drained_too_long(py, &self.home.address, seconds))
+            }
             Ok(_) => {
                 self.drain_until = None;
                 Ok(())
@@ -293,7 +298,7 @@ impl<'a> Borrowed<'a> {
 
 /// Writes what waits, waits, and reads once.
 fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), Ended> {
-    let broken = |error: dqlite_client::Error| Ended::Lost(Loss::Connection(error.to_string()));
+    let broken = |error: dqlite_client::Error| Ended::Lost(Loss::of_socket(&error));
     let flushed = match link.flush() {
         Ok(flushed) => flushed,
         // What a server said before it closed must be read all the same.

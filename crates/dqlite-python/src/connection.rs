@@ -13,7 +13,7 @@ use dqlite_proto::{Abandoned, Ticket};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 use crate::affinity::Affinity;
 use crate::blocking;
@@ -21,6 +21,7 @@ use crate::call::Call;
 use crate::deadline;
 use crate::projection::Projection;
 use crate::ready;
+use crate::statement;
 use crate::transaction::Transaction;
 
 /// How long the reply of an abandoned statement is waited for before the session is dropped.
@@ -148,6 +149,11 @@ impl Connection {
     }
 
     #[getter]
+    fn foreign(&self) -> bool {
+        self.affinity.is_foreign()
+    }
+
+    #[getter]
     fn in_transaction(&self) -> bool {
         self.inner().transaction.is_open()
     }
@@ -169,11 +175,11 @@ impl Connection {
     fn submit<'py>(
         slf: &Bound<'py, Self>,
         projection: &Projection,
-        sql: &str,
+        sql: &Bound<'py, PyString>,
         args: &Bound<'py, PyTuple>,
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        ready::submit(slf, *projection, sql, args, timeout)
+        ready::submit(slf, *projection, statement::text(sql)?, args, timeout)
     }
 
     fn forget(slf: &Bound<'_, Self>, future: &Bound<'_, PyAny>) -> PyResult<()> {
@@ -188,11 +194,11 @@ impl Connection {
         &self,
         py: Python<'_>,
         projection: &Projection,
-        sql: &str,
+        sql: &Bound<'_, PyString>,
         args: &Bound<'_, PyTuple>,
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
-        blocking::run(self, py, *projection, sql, args, timeout)
+        blocking::run(self, py, *projection, statement::text(sql)?, args, timeout)
     }
 
     fn terminate(slf: &Bound<'_, Self>) -> PyResult<()> {

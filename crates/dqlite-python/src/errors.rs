@@ -1,7 +1,7 @@
 //! From Rust errors to the Python classes of `dqlite.exceptions`, attributes set once.
 
 use dqlite_proto::outcome::Verdict;
-use dqlite_proto::{Failure, FailureKind, Outcome, ProtocolError, Retry};
+use dqlite_proto::{Failure, FailureKind, Outcome, ProtocolError, Retry, Violation};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -152,6 +152,16 @@ pub(crate) enum Loss {
 }
 
 impl Loss {
+    /// What the client says of the socket, without the words that [`lost`] puts before it.
+    pub(crate) fn of_socket(error: &dqlite_client::Error) -> Self {
+        let whole = error.to_string();
+        let prefix = error
+            .address()
+            .map(|address| format!("connection to {address} lost: "));
+        let reason = prefix.and_then(|prefix| whole.strip_prefix(&prefix));
+        Self::Connection(reason.unwrap_or(&whole).to_owned())
+    }
+
     /// Why a session had to be given up.
     pub(crate) fn of(error: &ProtocolError) -> Self {
         match error {
@@ -240,8 +250,22 @@ pub(crate) fn not_sent(py: Python<'_>, address: &str) -> PyErr {
 }
 
 /// A request that may not be sent.
-pub(crate) fn violation(py: Python<'_>, violation: &dqlite_proto::Violation) -> PyErr {
-    programming(py, violation.to_string())
+pub(crate) fn violation(py: Python<'_>, violation: &Violation) -> PyErr {
+    match violation {
+        Violation::RequestTooLarge { .. } => Raise::new(py, "DataError", violation.to_string())
+            .with("outcome", "not_sent")
+            .error(),
+        _ => programming(py, violation.to_string()),
+    }
+}
+
+/// The call's time went by while the session still works on one that was given up.
+pub(crate) fn drained_too_long(py: Python<'_>, address: &str, seconds: f64) -> PyErr {
+    let text = format!("{address} was still busy with a call given up before, for {seconds} s");
+    Raise::new(py, "StatementTimeoutError", text)
+        .with("address", address)
+        .outcome(Outcome::NotSent, Retry::Here)
+        .error()
 }
 
 /// An error of the Rust client.

@@ -182,7 +182,7 @@ fn read(own: Own<'_, '_>, until: Instant) {
                 let text = "closed by the server".to_owned();
                 return lose(own, &Loss::Connection(text));
             }
-            Some(Err(error)) => return lose(own, &Loss::Connection(error.to_string())),
+            Some(Err(error)) => return lose(own, &Loss::of_socket(&error)),
         }
         if !pump(own, until) {
             return;

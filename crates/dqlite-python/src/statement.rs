@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use dqlite_proto::outcome::{Call, Effect};
 use dqlite_proto::params::PARAMS_MAX;
 use dqlite_proto::sql::{self, StatementKind, TokenKind, Tokens};
+use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 use crate::errors;
 
@@ -191,6 +193,17 @@ fn last_name(text: &[u8]) -> String {
             name => name,
         };
         String::from_utf8_lossy(name).to_lowercase()
+    })
+}
+
+/// The text of a statement as it can be sent.
+pub(crate) fn text<'a>(sql: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    sql.to_str().map_err(|error| {
+        let py = sql.py();
+        if error.is_instance_of::<PyUnicodeEncodeError>(py) {
+            return errors::programming(py, "the SQL text holds a lone surrogate");
+        }
+        error
     })
 }
 

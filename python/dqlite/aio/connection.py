@@ -202,7 +202,11 @@ class Connection:
     def __del__(self) -> None:
         """Warn if nobody closed it."""
         core = getattr(self, "_lent", None)
-        if core is not None and not core.closed:
+        if core is None or core.closed:
+            return
+        if core.session is not None and core.session.foreign:  # a copy by fork
+            core.close()
+        else:
             core.discard(self._on_lost)
             warnings.warn(
                 f"{core.options.name!r} was garbage-collected open; use close() or 'async with'",
