@@ -9,8 +9,9 @@
         conn.execute("INSERT INTO t(text) VALUES (?)", ["hello"])
         print(conn.fetchval("SELECT count(*) FROM t"))
 
-With asyncio: `dqlite.aio.connect` and `dqlite.create_pool`. Everything raised is a `dqlite.Error`;
-its `outcome` says whether what was asked may have happened.
+With asyncio: `dqlite.aio.connect` and `dqlite.create_pool`. For captures of the protocol:
+`dqlite.wire`. Everything raised is a `dqlite.Error`; its `outcome` says whether what was asked may
+have happened.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ from dqlite.transaction import Transaction
 
 if TYPE_CHECKING:
     from dqlite import aio as aio
+    from dqlite import wire as wire
     from dqlite.aio import Pool as Pool
     from dqlite.aio import create_pool as create_pool
 
@@ -119,15 +121,16 @@ __all__ = [
     "aio",
     "connect",
     "create_pool",
+    "wire",
 ]
 
 _LAZY = {"Pool": "dqlite.aio", "create_pool": "dqlite.aio"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import asyncio's side when it is asked for."""
-    if name == "aio":
-        return import_module("dqlite.aio")
+    """Import asyncio's side, and what is for tools, when it is asked for."""
+    if name in {"aio", "wire"}:
+        return import_module(f"dqlite.{name}")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     text = f"module 'dqlite' has no attribute {name!r}"

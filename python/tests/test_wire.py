@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import json
+import os
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -143,6 +145,20 @@ def test_a_malformed_reply_is_told_and_passed_over(block):
     assert [message.name for message in rest] == ([] if first.name == "" else ["EMPTY"])
     with pytest.raises(dqlite.ProgrammingError, match="error cannot be encoded"):
         first.encode()
+
+
+@pytest.mark.parametrize("seed", [int(os.environ.get("SEED", random.randrange(2**32)))])
+def test_no_byte_makes_it_raise(seed):
+    chance = random.Random(seed)
+    blocks = [block for block in GOLDEN if block.data]
+    for _ in range(3000):
+        block = chance.choice(blocks)
+        data = bytearray(block.data)
+        for _ in range(chance.randrange(1, 4)):
+            data[chance.randrange(len(data))] = chance.choice([0, 1, 255, chance.randrange(256)])
+        for message in wire.decode(bytes(data), block.direction):
+            assert message.error is None or message.error
+        wire.trace(bytes(data), block.direction)
 
 
 def test_rows_in_front_of_a_malformed_one_are_there():
