@@ -31,7 +31,10 @@ macro_rules! requests {
                 $(_ if RequestKind::$kind.name() == Some(name)
                     $(&& fields.has(stringify!($form))?)? =>
                 {
-                    $(let $field: $type = fields.take(stringify!($field), default!($($default)?))?;)*
+                    $(
+                        let default = default!($($default)?);
+                        let $field: $type = fields.take(stringify!($field), default)?;
+                    )*
                     let request = Request::$variant { $($field: $field.lend()),* };
                     finish(&request, schema, fields).map(Some)
                 })*
