@@ -66,6 +66,11 @@ fix: setup ## rewrite files: formats and what the linters can repair
 bench-codec: ## speed of the codec: rows, parameters, requests
 	cargo bench --locked -p dqlite-proto --bench codec
 
+.PHONY: bench-counts
+bench-counts: ## instructions of the codec against the committed table: the gate that noise cannot move
+	@command -v valgrind >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y valgrind; }
+	tools/count-instructions
+
 .PHONY: ci
 ci: verify test ## what a submission must pass, from a fresh clone
 

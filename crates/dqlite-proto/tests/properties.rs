@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dqlite_proto::frame::{Piece, Scanner};
+use dqlite_proto::guard::{Guard, Policy, Verdict};
 use dqlite_proto::message::Asked;
 use dqlite_proto::params::PARAMS_V0_MAX;
 use dqlite_proto::wire::WORD;
@@ -12,6 +13,7 @@ use dqlite_proto::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 fn text() -> impl Strategy<Value = String> {
     "[^\0]{0,40}"
@@ -324,7 +326,31 @@ proptest! {
     }
 
     #[test]
-    fn statements_do_not_overlap_and_lose_no_token(text in "[a-zA-Z;'\"`()?:@$/*\\[\\]. \n-]{0,80}") {
+    fn the_guard_refuses_what_the_lexer_finds(
+        words in vec(select(SQL_WORDS), 0..12),
+        separator in select(&["", " "][..]),
+    ) {
+        let text = words.join(separator);
+        let statements: Vec<_> = sql::statements(&text).collect();
+        let returning = statements.iter().any(|statement| statement.returning);
+        let optimize = statements.iter().filter_map(|statement| statement.pragma);
+        let optimize = optimize.into_iter().any(|pragma| pragma.is("optimize"));
+        let refused = |request: Request<'_>| {
+            let mut bytes = Vec::new();
+            request.encode(0, &mut bytes).expect("a request");
+            let (header, body) = split(&bytes);
+            let verdict = Guard::new(Policy::default()).request(header, body);
+            matches!(verdict, Verdict::Refuse(_))
+        };
+        let params = ParamsRef::NONE;
+        prop_assert_eq!(refused(Request::ExecSql { sql: &text, params }), returning);
+        prop_assert_eq!(refused(Request::QuerySql { sql: &text, params }), optimize);
+    }
+
+    #[test]
+    fn statements_do_not_overlap_and_lose_no_token(
+        text in "[a-zA-Z;'\"`()?:@$/*\\[\\]. \n-]{0,80}",
+    ) {
         let mut end = 0;
         let mut tokens = 0;
         for statement in sql::statements(&text) {
@@ -359,3 +385,21 @@ fn word() -> impl Strategy<Value = [u8; 8]> {
         any::<[u8; 8]>(),
     ]
 }
+
+const SQL_WORDS: &[&str] = &[
+    "INSERT INTO t VALUES(1)",
+    " RETURNING ",
+    " retUrning",
+    "returnin",
+    "g",
+    "PRAGMA ",
+    "optimize",
+    "oPTIMIZe",
+    "optimi",
+    "z",
+    "id",
+    ";",
+    "'",
+    "--",
+    "\n",
+];

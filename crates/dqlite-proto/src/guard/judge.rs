@@ -9,7 +9,7 @@ use crate::name;
 use crate::outcome;
 use crate::params::ParamsRef;
 use crate::sql::{self, Statement};
-use crate::wire::Reader;
+use crate::wire::{Reader, WORD, zero_bytes};
 
 impl Guard {
     pub(super) fn judge(
@@ -222,19 +222,36 @@ impl Traits {
 
 /// Whether a look at the bytes is enough: one statement at most, without the words that matter.
 fn is_plain(text: &[u8]) -> bool {
-    const LETTER_CASE: u64 = 0x2020_2020_2020_2020;
-    const RETURNIN: u64 = u64::from_le_bytes(*b"returnin");
-    const OPTIMIZE: u64 = u64::from_le_bytes(*b"optimize");
     let one = text.trim_ascii_end();
     let one = one.strip_suffix(b";").unwrap_or(one);
-    let suspicious = |window: &[u8]| {
-        let word = window
-            .first_chunk()
-            .map_or(0, |word| u64::from_le_bytes(*word));
-        let word = word | LETTER_CASE;
-        word == RETURNIN || word == OPTIMIZE
+    let matters = |(at, byte): (usize, &u8)| match byte {
+        b';' => true,
+        b'g' | b'G' => one.get(..at).is_some_and(|before| {
+            let word = before.last_chunk::<8>();
+            word.is_some_and(|word| word.eq_ignore_ascii_case(b"RETURNIN"))
+        }),
+        b'z' | b'Z' => one.get(..at).is_some_and(|before| {
+            let word = before.last_chunk::<6>();
+            word.is_some_and(|word| word.eq_ignore_ascii_case(b"OPTIMI"))
+        }),
+        _ => false,
     };
-    !one.contains(&b';') && !one.windows(8).any(suspicious)
+    !has_rare(one) || !one.iter().enumerate().any(matters)
+}
+
+/// Whether there may be a semicolon, a G as in RETURNING or a Z as in OPTIMIZE; eight bytes at a
+/// time.
+fn has_rare(text: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const LETTER_CASE: u64 = 0x20 * EACH;
+    let rare = |word: &[u8; WORD]| {
+        let word = u64::from_le_bytes(*word) | LETTER_CASE;
+        let [semicolon, g, z] = [b';', b'g', b'z'].map(|byte| u64::from(byte).wrapping_mul(EACH));
+        zero_bytes(word ^ semicolon) | zero_bytes(word ^ g) | zero_bytes(word ^ z) != 0
+    };
+    // The last eight overlap those before them. What is shorter is left to the caller.
+    let last = text.last_chunk();
+    last.is_none_or(rare) || text.as_chunks().0.iter().any(rare)
 }
 
 fn is_optimize(statement: &Statement<'_>) -> bool {
