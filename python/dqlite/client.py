@@ -142,19 +142,19 @@ class Client:
         A node that is to be a voter must answer there, unless `force`; else ClusterError, and
         nothing has changed. A voter must catch up first, which takes time.
         """
-        self._open().add(node_id, address, Role(role), force)
+        self._open().add(_whole("node_id", node_id), address, _role(role), force)
 
     def assign(self, node_id: int, role: int) -> None:
         """Give a member another role."""
-        self._open().assign(node_id, Role(role))
+        self._open().assign(_whole("node_id", node_id), _role(role))
 
     def remove(self, node_id: int) -> None:
         """Remove a member; an id that is none is no error. A leader hands over first."""
-        self._open().remove(node_id)
+        self._open().remove(_whole("node_id", node_id))
 
     def transfer(self, node_id: int = 0) -> None:
         """Make another voter the leader; 0 lets the leader choose."""
-        self._open().transfer(node_id)
+        self._open().transfer(_whole("node_id", node_id))
 
     def describe(self, address: str | None = None) -> NodeMetadata:
         """Return failure domain and weight of a node, the leader by default."""
@@ -162,7 +162,7 @@ class Client:
 
     def set_weight(self, weight: int, address: str | None = None) -> None:
         """Set the weight of a node, the leader by default; it is kept in that node's memory."""
-        self._open().set_weight(weight, address)
+        self._open().set_weight(_whole("weight", weight), address)
 
     def dump(self, database: str) -> dict[str, bytes]:
         """Return the files of a database, by name; the leader stands still while it copies."""
@@ -204,3 +204,18 @@ class Client:
             text = "client is closed"
             raise exceptions.InterfaceError(text)
         return self._admin
+
+
+def _role(role: int) -> Role:
+    try:
+        return Role(role)
+    except ValueError:
+        text = f"role must be 0 (voter), 1 (stand-by) or 2 (spare), not {role!r}"
+        raise exceptions.ProgrammingError(text) from None
+
+
+def _whole(what: str, number: int) -> int:
+    if isinstance(number, int) and 0 <= number < 1 << 64:
+        return number
+    text = f"{what} must be a whole number of 64 bits without sign, not {number!r}"
+    raise exceptions.ProgrammingError(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 import pytest
 
@@ -55,6 +56,13 @@ def test_a_voter_must_answer(client, addresses):
     assert 78 not in [member.id for member in client.cluster()]
 
 
+def test_the_id_0_never_reaches_a_server(client, addresses):
+    members = client.cluster()
+    with pytest.raises(dqlite.ProgrammingError, match="id from 1 on"):
+        client.add(0, addresses(1)[0])
+    assert client.cluster() == members
+
+
 def test_transfer(client, trio, until):
     old = client.leader()
     other = next(node for node in trio.nodes if node.address != old)
@@ -92,6 +100,28 @@ def test_nobody_there(addresses):
     with pytest.raises(dqlite.NoLeaderError, match=host) as caught:
         client.leader()
     assert caught.value.attempts[0][0] == host
+
+
+def test_numbers_that_cannot_be_sent(addresses):
+    host = addresses(1)[0]
+    client = dqlite.Client([host])
+    for call in (
+        lambda: client.assign(1, 9),
+        lambda: client.add(2**64, host),
+        lambda: client.remove(-1),
+        lambda: client.transfer("1"),
+        lambda: client.set_weight(-1),
+    ):
+        with pytest.raises(dqlite.ProgrammingError, match="must be"):
+            call()
+
+
+def test_a_change_looks_for_the_leader_no_longer_than_other_calls(addresses):
+    client = dqlite.Client(addresses(1), connect_timeout=0.3)
+    begun = time.monotonic()
+    with pytest.raises(dqlite.NoLeaderError):
+        client.assign(1, dqlite.Role.VOTER)
+    assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("hosts", [[], ["host:0"], [""], ["a:99999"]])

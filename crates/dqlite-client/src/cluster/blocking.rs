@@ -51,9 +51,7 @@ impl Admin {
 
     /// Adds a node in a role. Done at once if it is there already.
     pub fn add(&mut self, id: u64, address: &str, role: Role) -> Result<()> {
-        Address::advertised(address)?;
-        let address = address.to_owned();
-        self.change(Change::Add { id, address, role })
+        self.change(Change::add(id, address, role)?)
     }
 
     /// Gives a member another role; a new voter may need a minute to catch up.
@@ -119,10 +117,11 @@ impl Admin {
         request: &Request<'_>,
         deadline: Instant,
     ) -> Result<(Response, String)> {
+        let until = deadline.min(Instant::now() + self.config.connect_timeout);
         let usable = |link: &mut Link| fd::ready(link, deadline, &mut never).is_ok();
         let mut link = match self.link.take_if(usable) {
             Some(link) => link,
-            None => fd::search(&self.config, None, deadline, &mut never)?,
+            None => fd::search(&self.config, None, until, &mut never)?,
         };
         let response = ask(&mut link, request, deadline)?;
         let address = link.address().leads_as().to_owned();

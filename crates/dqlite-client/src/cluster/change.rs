@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use dqlite_proto::{Code, FailureKind, NodeInfo, Outcome, Request, Retry, Role};
 
+use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -46,6 +47,18 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 impl Change {
+    /// A node to be added. Servers die of the id 0, so it never leaves here.
+    pub(crate) fn add(id: u64, address: &str, role: Role) -> Result<Self> {
+        Address::advertised(address)?;
+        if id == 0 {
+            return Err(Error::config(format!(
+                "node {address} needs an id from 1 on, not 0"
+            )));
+        }
+        let address = address.to_owned();
+        Ok(Self::Add { id, address, role })
+    }
+
     /// How long it may take.
     pub(crate) const fn timeout(&self) -> Duration {
         match self {

@@ -52,9 +52,7 @@ impl Admin {
 
     /// Adds a node in a role. Done at once if it is there already.
     pub async fn add(&mut self, id: u64, address: &str, role: Role) -> Result<()> {
-        Address::advertised(address)?;
-        let address = address.to_owned();
-        self.change(Change::Add { id, address, role }).await
+        self.change(Change::add(id, address, role)?).await
     }
 
     /// Gives a member another role; a new voter may need a minute to catch up.
@@ -125,12 +123,13 @@ impl Admin {
         request: &Request<'_>,
         deadline: Instant,
     ) -> Result<(Response, String)> {
+        let until = deadline.min(Instant::now() + self.config.connect_timeout);
         let mut wire = match self.wire.take() {
             Some(mut wire) => match wire.ready(deadline).await {
                 Ok(()) => wire,
-                Err(_) => leader::search(&self.config, None, deadline).await?,
+                Err(_) => leader::search(&self.config, None, until).await?,
             },
-            None => leader::search(&self.config, None, deadline).await?,
+            None => leader::search(&self.config, None, until).await?,
         };
         let response = ask(&mut wire, request, deadline).await?;
         let address = wire.address().leads_as().to_owned();

@@ -190,6 +190,9 @@ fn what_cannot_be_done_is_said_at_once() {
     for result in both!(config, |admin| admin.assign(9, Role::Voter)) {
         assert_eq!(result.unwrap_err().to_string(), "no member has the id 9");
     }
+    for result in both!(config, |admin| admin.add(0, "10.0.0.9:1", Role::Voter)) {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::Config);
+    }
     for result in both!(config, |admin| admin.add(9, "0.0.0.0:1", Role::Voter)) {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Config);
     }
