@@ -44,6 +44,10 @@ fn guarding(c: &mut Criterion) {
     c.bench_function("guard a statement as text and its reply", |b| {
         b.iter(|| text.run());
     });
+    let mut text = Watch::text("UPDATE sizes SET age = 1 WHERE id = ?");
+    c.bench_function("guard a text with G and Z and its reply", |b| {
+        b.iter(|| text.run());
+    });
 }
 
 criterion_group!(benches, rows, requests, guarding);
