@@ -63,6 +63,19 @@ def test_the_id_0_never_reaches_a_server(client, addresses):
     assert client.cluster() == members
 
 
+def test_the_last_voter_stays_one(addresses, tmp_path):
+    host = addresses(1)[0]
+    with dqlite.Node(host, tmp_path) as node, dqlite.Client([host]) as client:
+        for call in (
+            lambda: client.assign(node.id, dqlite.Role.SPARE),
+            lambda: client.remove(node.id),
+            client.transfer,
+        ):
+            with pytest.raises(dqlite.ClusterError, match="voter"):
+                call()
+        assert client.leader() == host
+
+
 def test_transfer(client, trio, until):
     old = client.leader()
     other = next(node for node in trio.nodes if node.address != old)

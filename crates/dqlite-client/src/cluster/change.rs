@@ -87,6 +87,7 @@ impl Change {
                     known.address
                 ))),
                 Some(known) if known.role == *role => Ok(None),
+                Some(known) if is_last_voter(known, members) => Err(last_voter(known)),
                 Some(_) => Ok(Some(Request::Assign {
                     id: *id,
                     role: *role,
@@ -102,6 +103,7 @@ impl Change {
             Self::Assign { id, role } => match member(*id) {
                 None => Err(refuse(format!("no member has the id {id}"))),
                 Some(known) if known.role == *role => Ok(None),
+                Some(known) if is_last_voter(known, members) => Err(last_voter(known)),
                 Some(_) => Ok(Some(Request::Assign {
                     id: *id,
                     role: *role,
@@ -109,10 +111,7 @@ impl Change {
             },
             Self::Remove { id } => match member(*id) {
                 None => Ok(None),
-                Some(known) if is_last_voter(known, members) => Err(refuse(format!(
-                    "{} is the last voter; without it there is no cluster",
-                    known.address
-                ))),
+                Some(known) if is_last_voter(known, members) => Err(last_voter(known)),
                 Some(_) if leader.id == *id => Ok(Some(Request::Transfer { id: 0 })),
                 Some(_) => Ok(Some(Request::Remove { id: *id })),
             },
@@ -126,6 +125,10 @@ impl Change {
                 Some(_) => Ok(Some(Request::Transfer { id: *id })),
             },
             Self::Transfer { to: None } if leader.id != first_leader => Ok(None),
+            Self::Transfer { to: None } if is_last_voter(leader, members) => Err(refuse(format!(
+                "{} is the only voter; no other node can lead",
+                leader.address
+            ))),
             Self::Transfer { to: None } => Ok(Some(Request::Transfer { id: 0 })),
         }
     }
@@ -134,6 +137,13 @@ impl Change {
 fn is_last_voter(member: &NodeInfo, members: &[NodeInfo]) -> bool {
     let voters = members.iter().filter(|member| member.role == Role::Voter);
     member.role == Role::Voter && voters.count() == 1
+}
+
+fn last_voter(member: &NodeInfo) -> Error {
+    refuse(format!(
+        "{} is the last voter; without it there is no cluster",
+        member.address
+    ))
 }
 
 fn refuse(text: String) -> Error {
@@ -347,11 +357,7 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_sent() {
-        let add = Change::Add {
-            id: 4,
-            address: "h4:1".to_owned(),
-            role: Role::Voter,
-        };
+        let add = Change::add(4, "h4:1", Role::Voter).unwrap();
         assert_eq!(
             play(add.clone(), three(), 1).unwrap().len(),
             2,
@@ -391,21 +397,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_by_name() {
-        let taken = Change::Add {
-            id: 3,
-            address: "other:1".to_owned(),
-            role: Role::Spare,
-        };
+        let add = |id, address| Change::add(id, address, Role::Spare).unwrap();
         for (change, why) in [
-            (taken, "id 3 belongs to h3:1"),
-            (
-                Change::Add {
-                    id: 9,
-                    address: "h2:1".to_owned(),
-                    role: Role::Spare,
-                },
-                "belongs to id 2",
-            ),
+            (add(3, "other:1"), "id 3 belongs to h3:1"),
+            (add(9, "h2:1"), "belongs to id 2"),
             (
                 Change::Assign {
                     id: 9,
@@ -421,8 +416,15 @@ mod tests {
             let error = play(change, three(), 1).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
         }
-        let one = vec![member(1, Role::Voter)];
-        assert!(play(Change::Remove { id: 1 }, one, 1).is_err());
+        let demoted = Change::Assign {
+            id: 1,
+            role: Role::Spare,
+        };
+        let last = [Change::Remove { id: 1 }, demoted, add(1, "h1:1")];
+        for change in last.into_iter().chain([Change::Transfer { to: None }]) {
+            let error = play(change, vec![member(1, Role::Voter)], 1).unwrap_err();
+            assert!(error.to_string().starts_with("h1:1 is the "), "{error}");
+        }
     }
 
     #[test]
