@@ -43,7 +43,7 @@
 //! | restart | comes back with its identity and its data |
 //! | its process crashes, or shows no sign of life | is started again, with back-off |
 //! | it crashes again and again | stays down as `failed`, with the reason and the end of its log |
-//! | [`Node::stop`], or the node is dropped | gives leadership away, ends; killed if it takes long |
+//! | [`Node::stop`], or the node is dropped | gives leadership away, ends; killed if that is slow |
 //! | your program ends, however it ends | stops within three seconds; no process is left behind |
 //!
 //! The engine never runs in your process: whatever it does, your program sees an error of a
