@@ -214,7 +214,7 @@ def _role(role: int) -> Role:
         raise exceptions.ProgrammingError(text) from None
 
 
-def _whole(what: str, number: int) -> int:
+def _whole(what: str, number: object) -> int:
     if isinstance(number, int) and 0 <= number < 1 << 64:
         return number
     text = f"{what} must be a whole number of 64 bits without sign, not {number!r}"

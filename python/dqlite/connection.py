@@ -227,8 +227,8 @@ class Connection:
     ) -> Any:
         state, attempts = self._state, None
         while True:
+            session = state.session
             try:
-                session = state.session
                 if session is None or not state.usable():
                     if state.broken and _native.statement_kind(sql) == "rollback":
                         return self._roll_back(deadline)

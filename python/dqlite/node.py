@@ -389,7 +389,7 @@ def _stop_all() -> None:
     """Stop what still runs when the interpreter exits, side by side, within one bound."""
     running = list(_running)
     for node in running:
-        node._close_databases()  # noqa: SLF001 - the same module
+        node._close_databases()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     _native.stop_nodes([node.native for node in running], EXIT_TIMEOUT_S)
 
 
