@@ -15,6 +15,9 @@ import pytest
 
 import dqlite
 
+# `make` names the engine; who calls pytest by hand gets the checkout's all the same.
+os.environ.setdefault("DQLITE_ENGINE", str(Path(__file__).parents[2] / ".engine"))
+
 _names = itertools.count(1)
 
 
