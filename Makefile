@@ -72,7 +72,7 @@ bench-counts: ## instructions of the codec against the committed table: the gate
 	tools/count-instructions
 
 .PHONY: ci
-ci: verify test ## what a submission must pass, from a fresh clone
+ci: verify bench-counts test ## what a submission must pass, from a fresh clone
 
 .PHONY: clean
 clean: ## remove everything that was built or fetched
