@@ -96,7 +96,6 @@ fn an_old_engine_is_refused_with_what_it_lacks_and_where_to_get_another() {
         lacks[1],
         "1.10.0",
         "1.18.2",
-        "dqlite-engine",
         "tools/engine-bundle",
     ] {
         assert!(refusal.contains(word), "no {word} in: {refusal}");
