@@ -343,6 +343,15 @@ def test_deadline_in_a_transaction_leads_to_rollback(conn):
     assert conn.fetchval("select count(*) from t") == 0
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C works as at a terminal, also where the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_long_query_at_once(conn):
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     begun = time.monotonic()
