@@ -98,6 +98,7 @@
     )
 )]
 
+pub mod capability;
 pub mod capture;
 pub mod cluster;
 pub mod code;
@@ -122,6 +123,7 @@ pub mod wire;
 
 pub use bytes::{Bytes, BytesMut};
 
+pub use capability::Capabilities;
 pub use cluster::{File, Metadata, NodeInfo, Role};
 pub use code::Code;
 pub use error::{DecodeError, Failure, ProtocolError, Violation};

@@ -7,7 +7,7 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use dqlite_proto::frame::{Piece, Scanner};
-use dqlite_proto::{Code, Failure, NodeInfo, Request, Response};
+use dqlite_proto::{Capabilities, Code, Failure, NodeInfo, Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 
@@ -31,7 +31,7 @@ impl Early {
                 address: String::new(),
             },
             Request::Client { .. } => Response::Welcome {
-                heartbeat_timeout_ms: 15_000,
+                heartbeat_timeout_ms: Capabilities::OURS.to_welcome(),
             },
             Request::Cluster { .. } => Response::Servers(self.claim.iter().cloned().collect()),
             _ => {
