@@ -16,8 +16,11 @@ __all__ = [
     "Result",
     "__version__",
     "dial",
+    "is_complete",
     "split",
+    "split_lines",
     "statement_kind",
+    "statement_verb",
     "stop_nodes",
     "wire_decode",
     "wire_encode",
@@ -96,8 +99,17 @@ class Result:
 def statement_kind(sql: str) -> _Kind:
     """What one statement is; two statements are a ProgrammingError."""
 
+def statement_verb(sql: str) -> str:
+    """Its verb in lower case: ``"insert"``, ``"rollback to"``, ``"other"``, ``"empty"``."""
+
+def is_complete(text: str) -> bool:
+    """Whether the text ends with a finished statement."""
+
 def split(script: str) -> list[str]:
     """The statements of a script, without what stands between them."""
+
+def split_lines(script: str) -> list[tuple[int, str]]:
+    """The statements of a script, each with the line where it begins, from 1."""
 
 @final
 class Config:

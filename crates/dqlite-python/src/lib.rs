@@ -49,8 +49,11 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<record::Record>()?;
     module.add_function(wrap_pyfunction!(dial::dial_blocking, module)?)?;
     module.add_function(wrap_pyfunction!(node::stop_nodes, module)?)?;
+    module.add_function(wrap_pyfunction!(statement::is_complete, module)?)?;
     module.add_function(wrap_pyfunction!(statement::split, module)?)?;
+    module.add_function(wrap_pyfunction!(statement::split_lines, module)?)?;
     module.add_function(wrap_pyfunction!(statement::statement_kind, module)?)?;
+    module.add_function(wrap_pyfunction!(statement::statement_verb, module)?)?;
     module.add(
         "HANDSHAKE",
         PyBytes::new(module.py(), &wire::HANDSHAKE_BYTES),

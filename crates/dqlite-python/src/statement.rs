@@ -136,6 +136,14 @@ impl Statement {
         }
     }
 
+    /// Its verb as a word, for Python.
+    pub(crate) const fn verb(&self) -> &'static str {
+        match self.kind {
+            None => "empty",
+            Some(kind) => word_of(kind),
+        }
+    }
+
     /// What decides the outcome of a failure. BEGIN and ROLLBACK leave nothing in doubt.
     pub(crate) const fn judged(&self, in_transaction: bool) -> Call {
         let effect = match self.kind {
@@ -160,6 +168,34 @@ impl Statement {
             if counts { rows } else { -1 },
             inserts.then_some(last_insert_id),
         )
+    }
+}
+
+const fn word_of(kind: StatementKind) -> &'static str {
+    match kind {
+        StatementKind::Alter => "alter",
+        StatementKind::Analyze => "analyze",
+        StatementKind::Attach => "attach",
+        StatementKind::Begin => "begin",
+        StatementKind::Commit => "commit",
+        StatementKind::Create => "create",
+        StatementKind::Delete => "delete",
+        StatementKind::Detach => "detach",
+        StatementKind::Drop => "drop",
+        StatementKind::Explain => "explain",
+        StatementKind::Insert => "insert",
+        StatementKind::Pragma => "pragma",
+        StatementKind::Reindex => "reindex",
+        StatementKind::Release => "release",
+        StatementKind::Replace => "replace",
+        StatementKind::Rollback => "rollback",
+        StatementKind::RollbackTo => "rollback to",
+        StatementKind::Savepoint => "savepoint",
+        StatementKind::Select => "select",
+        StatementKind::Update => "update",
+        StatementKind::Vacuum => "vacuum",
+        StatementKind::Values => "values",
+        StatementKind::Other => "other",
     }
 }
 
@@ -213,10 +249,36 @@ pub(crate) fn statement_kind(py: Python<'_>, sql: &str) -> PyResult<&'static str
     Ok(Statement::of(py, sql)?.word())
 }
 
+/// The verb of one statement in lower case; two statements are a `ProgrammingError`.
+#[pyfunction]
+pub(crate) fn statement_verb(py: Python<'_>, sql: &str) -> PyResult<&'static str> {
+    Ok(Statement::of(py, sql)?.verb())
+}
+
+/// Whether the text ends with a finished statement.
+#[pyfunction]
+pub(crate) fn is_complete(text: &str) -> bool {
+    sql::is_complete(text)
+}
+
 /// The statements of a script, without what stands between them.
 #[pyfunction]
 pub(crate) fn split(script: &str) -> Vec<String> {
     sql::statements(script)
         .filter_map(|statement| statement.sql().map(str::to_owned))
+        .collect()
+}
+
+/// The statements of a script, each with the number of the line where it begins.
+#[pyfunction]
+pub(crate) fn split_lines(script: &str) -> Vec<(usize, String)> {
+    let (mut line, mut at) = (1, 0);
+    sql::statements(script)
+        .filter_map(|statement| {
+            let gap = script.as_bytes().get(at..statement.start)?;
+            line += gap.iter().filter(|byte| **byte == b'\n').count();
+            at = statement.start;
+            Some((line, statement.sql()?.to_owned()))
+        })
         .collect()
 }
