@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dqlite_proto::{Limits, NodeInfo, ServerClass, name};
+use dqlite_proto::{Limits, NodeInfo, Session, name};
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -189,6 +189,16 @@ impl Config {
         )
     }
 
+    /// A session with a server, of which nothing is asked that is known.
+    pub(crate) fn session(&self, server: &Address) -> Session {
+        let mut session = Session::new(self.limits.clone());
+        if let Some((class, capabilities)) = self.memory.class(server) {
+            session.assume(class);
+            session.assume_capabilities(capabilities);
+        }
+        session
+    }
+
     /// What a connection to the leader is for.
     pub(crate) fn purpose(&self, database: Option<&str>, now: Instant) -> Purpose {
         Purpose {
@@ -203,11 +213,12 @@ impl Config {
     pub(crate) fn connected(
         &self,
         server: &Address,
-        class: Option<ServerClass>,
+        session: &Session,
         members: Option<Vec<NodeInfo>>,
     ) {
-        if let Some(class) = class {
-            self.memory.learn_class(server, class);
+        if let Some(class) = session.class() {
+            self.memory
+                .learn_class(server, class, session.capabilities());
         }
         let Some(members) = members else {
             return;

@@ -44,6 +44,7 @@ pub(crate) struct Hello {
     address: Address,
     purpose: Purpose,
     leader: Ticket,
+    welcome: Option<Ticket>,
     members: Option<Ticket>,
     open: Option<Ticket>,
     learnt: Option<Vec<NodeInfo>>,
@@ -63,6 +64,7 @@ impl Hello {
             address,
             purpose,
             leader: session.queue(&Request::Leader)?,
+            welcome: None,
             members: None,
             open: None,
             learnt: None,
@@ -91,6 +93,8 @@ impl Hello {
         self.confirmed = true;
         if self.purpose.database.is_some() && session.class().is_none() {
             session.probe()?;
+            // A number of our own is of no use: servers ignore it.
+            self.welcome = Some(session.queue(&Request::Client { id: 0 })?);
         }
         if self.purpose.learn_members {
             self.members = Some(session.queue(&Request::cluster())?);
@@ -116,6 +120,8 @@ impl Hello {
                 }
                 self.learnt = Some(members);
             }
+            // The session keeps what it says.
+            Response::Welcome { .. } if self.welcome == Some(ticket) => return Ok(None),
             Response::Db { .. } if self.open == Some(ticket) => self.open = None,
             _ => return Err(unexpected(self.address.as_str())),
         }
@@ -133,6 +139,8 @@ impl Exchange for Hello {
                 response: Response::Server { address, .. },
             } if ticket == self.leader => self.named(session, &address),
             Event::Reply { ticket, response } => self.reply(ticket, response),
+            // What it can do beyond the protocol stays unknown.
+            Event::Failed { ticket, .. } if self.welcome == Some(ticket) => Ok(None),
             // Members are a courtesy; the connection is as good without.
             Event::Failed { ticket, .. } if self.confirmed && self.members == Some(ticket) => {
                 self.members = None;

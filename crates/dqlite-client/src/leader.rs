@@ -4,7 +4,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use dqlite_proto::Session;
 use socket2::{Domain, SockAddr, SockRef};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -97,10 +96,7 @@ async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Ins
         Ok(Err((kind, text))) => return End::Answer(Answer::Failed(kind, text)),
         Err(_) => return End::Answer(late("cannot be reached in time")),
     };
-    let mut session = Session::new(config.limits.clone());
-    if let Some(class) = config.memory.class(&address) {
-        session.assume(class);
-    }
+    let mut session = config.session(&address);
     let mut hello = match Hello::start(&mut session, address.clone(), purpose) {
         Ok(hello) => hello,
         Err(error) => return End::Fatal(error),
@@ -108,7 +104,7 @@ async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Ins
     let mut wire = Wire::new(stream, session, address);
     match wire.run(&mut hello, until).await {
         Ok(Greeting::Ready(members)) => {
-            config.connected(wire.address(), wire.session().class(), members);
+            config.connected(wire.address(), wire.session(), members);
             End::Ready(Box::new(wire))
         }
         Ok(Greeting::Elsewhere(answer)) => End::Answer(answer),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use dqlite_proto::ServerClass;
+use dqlite_proto::{Capabilities, ServerClass};
 
 use crate::address::Address;
 
@@ -19,7 +19,7 @@ pub(crate) struct Memory(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     leader: Option<Address>,
-    classes: HashMap<String, ServerClass>,
+    classes: HashMap<String, (ServerClass, Capabilities)>,
     asked: Option<Instant>,
 }
 
@@ -38,18 +38,25 @@ impl Memory {
         self.known().leader = Some(leader.clone());
     }
 
-    /// What an earlier probe of that server found.
-    pub(crate) fn class(&self, server: &Address) -> Option<ServerClass> {
+    /// What earlier questions to that server found.
+    pub(crate) fn class(&self, server: &Address) -> Option<(ServerClass, Capabilities)> {
         self.known().classes.get(&server.canonical()).copied()
     }
 
     /// Remembers what a server can do.
-    pub(crate) fn learn_class(&self, server: &Address, class: ServerClass) {
+    pub(crate) fn learn_class(
+        &self,
+        server: &Address,
+        class: ServerClass,
+        capabilities: Capabilities,
+    ) {
         let mut known = self.known();
         if known.classes.len() >= CLASSES_MAX {
             known.classes.clear();
         }
-        known.classes.insert(server.canonical(), class);
+        known
+            .classes
+            .insert(server.canonical(), (class, capabilities));
     }
 
     /// A connection to that server was lost: it may come back as another version, and may no
@@ -81,8 +88,9 @@ mod tests {
         let memory = Memory::default();
         let server = Address::parse("h:1").unwrap();
         memory.led_by(&server);
-        memory.learn_class(&server, ServerClass::D);
-        assert_eq!(memory.class(&server), Some(ServerClass::D));
+        let known = (ServerClass::D, Capabilities::OURS);
+        memory.learn_class(&server, known.0, known.1);
+        assert_eq!(memory.class(&server), Some(known));
         memory.forget(&Address::parse("other:1").unwrap());
         assert_eq!(memory.leader().as_ref(), Some(&server));
         memory.forget(&server);

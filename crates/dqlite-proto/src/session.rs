@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use crate::capability::Capabilities;
 use crate::code::Code;
 use crate::error::{Failure, ProtocolError, Violation};
 use crate::frame::{HANDSHAKE, Limits};
@@ -105,6 +106,7 @@ pub struct Session {
     statements: BTreeMap<u32, u64>,
     preparing: usize,
     class: Option<ServerClass>,
+    capabilities: Capabilities,
     drained: u64,
     columns: Option<Arc<Columns>>,
     state: State,
@@ -164,6 +166,7 @@ impl Session {
             statements: BTreeMap::new(),
             preparing: 0,
             class: None,
+            capabilities: Capabilities::default(),
             drained: 0,
             columns: None,
             state: State::Live,
@@ -212,6 +215,16 @@ impl Session {
     /// Tells the session what an earlier probe of the same address found.
     pub const fn assume(&mut self, class: ServerClass) {
         self.class = Some(class);
+    }
+
+    /// What the server offers beyond the stock protocol; nothing until CLIENT has been answered.
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Tells the session what an earlier CLIENT at the same address was answered.
+    pub const fn assume_capabilities(&mut self, capabilities: Capabilities) {
+        self.capabilities = capabilities;
     }
 
     /// Bytes to hand to the kernel, at best in one call.

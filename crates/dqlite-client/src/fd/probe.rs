@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
-use dqlite_proto::{Event, Session};
+use dqlite_proto::Event;
 use nix::poll::PollFlags;
 use socket2::{SockRef, Socket};
 
@@ -171,10 +171,7 @@ impl Attempt {
     }
 
     fn greet(&mut self, socket: Socket) -> Ended<()> {
-        let mut session = Session::new(self.config.limits.clone());
-        if let Some(class) = self.config.memory.class(&self.address) {
-            session.assume(class);
-        }
+        let mut session = self.config.session(&self.address);
         let hello = Hello::start(&mut session, self.address.clone(), self.purpose.clone());
         let link = Box::new(Link::new(socket, session, self.address.clone()));
         self.talk(link, hello.map_err(End::Fatal)?, false)
@@ -198,7 +195,7 @@ impl Attempt {
         match greeting {
             Greeting::Ready(members) => {
                 self.config
-                    .connected(&self.address, link.session().class(), members);
+                    .connected(&self.address, link.session(), members);
                 End::Ready(link)
             }
             Greeting::Elsewhere(answer) => End::Answer(answer),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use super::{Database, Event, Pending, Purpose, Session, State};
+use crate::capability::Capabilities;
 use crate::code::Code;
 use crate::error::{DecodeError, Failure, ProtocolError};
 use crate::frame::{FrameError, Header};
@@ -162,6 +163,9 @@ impl Session {
     fn follow(&mut self, head: &Pending, response: &Response) {
         match *response {
             Response::Db { .. } => self.database = Database::Open,
+            Response::Welcome {
+                heartbeat_timeout_ms,
+            } => self.capabilities = Capabilities::from_welcome(heartbeat_timeout_ms),
             Response::Stmt { id, params, .. } => {
                 self.statements.insert(id, params);
                 if head.purpose == Purpose::Unwanted {
