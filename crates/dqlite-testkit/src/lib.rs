@@ -6,6 +6,7 @@
 //! | [`cluster`] | real node processes, and the verbs of failure: kill, pause, flip the leader |
 //! | [`ask`](mod@ask) | one request to one node, behind its client's back |
 //! | [`engine`](mod@engine) | the engine that tests run on |
+//! | [`stock`] | stock engines in processes of their own, for comparison |
 //! | [`ports`] | ports from the operating system that stay free for a while |
 
 pub mod ask;
@@ -13,6 +14,7 @@ pub mod cluster;
 pub mod engine;
 pub mod fake_server;
 pub mod ports;
+pub mod stock;
 
 pub use cluster::Cluster;
 pub use engine::engine;
