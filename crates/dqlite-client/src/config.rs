@@ -7,13 +7,15 @@
 //! h1:9001,h2/app
 //! ```
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{Limits, NodeInfo, Session, name};
 
 use crate::address::Address;
+use crate::clock;
 use crate::error::{Error, Result};
+use crate::flight::{Flight, Shared};
 use crate::hello::Purpose;
 use crate::memory::Memory;
 use crate::node_store::{self, NodeStore};
@@ -172,21 +174,37 @@ impl Config {
         self.memory.forget(server);
     }
 
-    /// A search for the leader among everybody that is known.
-    pub(crate) fn search(&self, deadline: Instant) -> Search {
+    /// A search for the leader among everybody that is known, `leader` before all.
+    pub(crate) fn search(&self, leader: Option<&Address>, deadline: Instant) -> Shared {
         let members = self.store.get().unwrap_or_else(|error| {
             tracing::warn!(target: "dqlite", %error, "the node store cannot be read");
             Vec::new()
         });
         let bounds = Bounds::until(Some(deadline), fastrand::u64(..));
-        let leader = self.memory.leader();
-        Search::new(
-            leader.as_ref(),
-            &members,
-            &self.hosts,
-            bounds,
-            Instant::now(),
-        )
+        let search = Search::new(leader, &members, &self.hosts, bounds, clock::now());
+        Arc::new(Mutex::new(search))
+    }
+
+    /// The right to search among everybody, after `leader` was asked alone. Else what to wait for
+    /// before beginning anew: the search of somebody else, or one that has just ended.
+    pub(crate) fn take_off(
+        &self,
+        search: &Shared,
+        leader: Option<&Address>,
+    ) -> Result<Flight, Shared> {
+        let flight = self.memory.take_off(search)?;
+        match self.memory.leader() {
+            Some(known) if leader == Some(&known) => self.memory.forget(&known),
+            Some(_) => return Err(Arc::clone(search)),
+            None => {}
+        }
+        Ok(flight)
+    }
+
+    /// Changes whenever connections made before may not be with the leader any more. One that was
+    /// made before and is not in use must be asked before it is used again, or closed.
+    pub fn epoch(&self) -> u64 {
+        self.memory.epoch()
     }
 
     /// A session with a server, of which nothing is asked that is known.
@@ -223,7 +241,7 @@ impl Config {
         let Some(members) = members else {
             return;
         };
-        self.memory.refreshed(Instant::now());
+        self.memory.refreshed(clock::now());
         if let Err(error) = self.store.set(&members) {
             tracing::warn!(target: "dqlite", %error, "the members cannot be saved");
         }

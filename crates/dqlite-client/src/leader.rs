@@ -1,5 +1,6 @@
 //! Looking for the leader under tokio: the probes of a search run side by side.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -10,8 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::address::{Address, Place};
+use crate::clock;
 use crate::config::Config;
 use crate::error::{AttemptKind, Error, ErrorKind, Result};
+use crate::flight::{Flight, Shared, lock};
 use crate::hello::{Greeting, Hello, Purpose};
 use crate::search::{Answer, ProbeId, Step};
 use crate::transport::{self, Targets};
@@ -30,12 +33,55 @@ pub(crate) async fn search(
     database: Option<&str>,
     deadline: Instant,
 ) -> Result<Wire> {
-    let mut search = config.search(deadline);
+    let started = clock::now();
+    let mut former: Option<Shared> = None;
+    loop {
+        let theirs = match search_once(config, database, deadline, former).await? {
+            Found::Leader(wire) => return Ok(*wire),
+            Found::Flight(theirs) => theirs,
+        };
+        let landed = poll_fn(|cx| config.memory.landed(&theirs, cx.waker()));
+        if timeout_at(deadline.into(), landed).await.is_err() {
+            return Err(lock(&theirs).error_since(started, clock::now()));
+        }
+        former = Some(theirs);
+    }
+}
+
+/// How a search ended.
+enum Found {
+    Leader(Box<Wire>),
+    /// Somebody else is asking everybody.
+    Flight(Shared),
+}
+
+async fn search_once(
+    config: &Config,
+    database: Option<&str>,
+    deadline: Instant,
+    former: Option<Shared>,
+) -> Result<Found> {
+    let leader = config.memory.leader();
+    let search = config.search(leader.as_ref(), deadline);
+    if let Some(former) = former {
+        lock(&search).inherit(&lock(&former));
+    }
+    let mut flight: Option<Flight> = None;
     let mut attempts: JoinSet<(ProbeId, End)> = JoinSet::new();
     loop {
-        let now = Instant::now();
-        let until = match search.next(now) {
-            Step::GiveUp => return Err(search.error(now)),
+        let now = clock::now();
+        let (step, is_wide) = {
+            let mut search = lock(&search);
+            (search.next(now), search.is_wide())
+        };
+        if is_wide && flight.is_none() {
+            match config.take_off(&search, leader.as_ref()) {
+                Ok(ours) => flight = Some(ours),
+                Err(theirs) => return Ok(Found::Flight(theirs)),
+            }
+        }
+        let until = match step {
+            Step::GiveUp => return Err(lock(&search).error(now)),
             Step::Wait(until) => until.unwrap_or(deadline),
             Step::Probe(probe) => {
                 let mut purpose = config.purpose(database, now);
@@ -60,7 +106,7 @@ pub(crate) async fn search(
             Err(_) | Ok(None) => continue,
             Ok(Some(Ok((_, End::Ready(wire))))) => {
                 config.memory.led_by(wire.address());
-                return Ok(*wire);
+                return Ok(Found::Leader(wire));
             }
             Ok(Some(Ok((_, End::Fatal(error))))) => return Err(error),
             Ok(Some(Ok((id, End::Answer(answer))))) => (id, answer),
@@ -69,7 +115,7 @@ pub(crate) async fn search(
                 return Err(Error::usage(text).with_source(panic));
             }
         };
-        search.answered(id, answer, Instant::now());
+        lock(&search).answered(id, answer, clock::now());
     }
 }
 
@@ -129,7 +175,7 @@ async fn open(address: &Address) -> Result<Box<dyn Stream>, Missed> {
     };
     let mut error = transport::unresolved(address.host().unwrap_or_default(), None);
     for target in targets {
-        let limit = (Instant::now() + transport::CONNECT_TIMEOUT).into();
+        let limit = (clock::now() + transport::CONNECT_TIMEOUT).into();
         match timeout_at(limit, open_one(&target)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(failed)) => error = miss(failed),

@@ -55,6 +55,7 @@
 pub mod address;
 pub mod backoff;
 pub mod blocking;
+mod clock;
 pub mod cluster;
 pub mod config;
 #[cfg(feature = "tokio")]
@@ -63,6 +64,7 @@ pub mod convert;
 pub mod error;
 mod exchange;
 pub mod fd;
+mod flight;
 mod hello;
 #[cfg(feature = "tokio")]
 mod leader;

@@ -1,4 +1,11 @@
 //! What clones of a configuration learn and share.
+//!
+//! ```text
+//!   epoch   + 1 when another node leads, and when the leader may not lead any more
+//! ```
+//!
+//! A connection made in an earlier epoch is not what it was: if another node leads it is useless,
+//! else it must be asked. So the connections of a pool leave together.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,25 +14,43 @@ use std::time::{Duration, Instant};
 use dqlite_proto::{Capabilities, ServerClass};
 
 use crate::address::Address;
+use crate::flight::Flights;
 
 /// Members are asked again when the last answer is older.
 const MEMBERS_FRESH: Duration = Duration::from_secs(30);
 const CLASSES_MAX: usize = 1024;
 
+/// What to think of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Nothing was heard since it was made.
+    Same,
+    /// Its server may have stopped leading: it must be asked.
+    Doubtful,
+    /// Another node leads.
+    Former,
+}
+
 /// The leader, the classes of servers, and when members were last asked.
 #[derive(Debug, Default)]
-pub(crate) struct Memory(Mutex<Known>);
+pub(crate) struct Memory {
+    known: Mutex<Known>,
+    pub(crate) flights: Flights,
+}
 
 #[derive(Debug, Default)]
 struct Known {
     leader: Option<Address>,
+    /// Who led before it was forgotten.
+    former: Option<Address>,
+    epoch: u64,
     classes: HashMap<String, (ServerClass, Capabilities)>,
     asked: Option<Instant>,
 }
 
 impl Memory {
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who led when last seen.
@@ -35,7 +60,34 @@ impl Memory {
 
     /// Remembers who leads.
     pub(crate) fn led_by(&self, leader: &Address) {
-        self.known().leader = Some(leader.clone());
+        let mut known = self.known();
+        let before = known.leader.as_ref().or(known.former.as_ref());
+        if before.is_some_and(|before| before != leader) {
+            known.epoch += 1;
+        }
+        known.former = None;
+        known.leader = Some(leader.clone());
+    }
+
+    /// Changes when connections that were made before must be looked at.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.known().epoch
+    }
+
+    /// The epoch of a connection to that server: this one if it leads, as far as is known.
+    pub(crate) fn epoch_of(&self, server: &Address) -> Option<u64> {
+        let known = self.known();
+        (known.leader.as_ref() == Some(server)).then_some(known.epoch)
+    }
+
+    /// What to think of a connection to that server, made in that epoch.
+    pub(crate) fn trust(&self, server: &Address, epoch: Option<u64>) -> Trust {
+        let known = self.known();
+        match &known.leader {
+            Some(leader) if leader != server => Trust::Former,
+            Some(_) if epoch == Some(known.epoch) => Trust::Same,
+            _ => Trust::Doubtful,
+        }
     }
 
     /// What earlier questions to that server found.
@@ -64,7 +116,10 @@ impl Memory {
     pub(crate) fn forget(&self, server: &Address) {
         let mut known = self.known();
         known.classes.remove(&server.canonical());
-        known.leader.take_if(|leader| leader == server);
+        if let Some(former) = known.leader.take_if(|leader| leader == server) {
+            known.former = Some(former);
+            known.epoch += 1;
+        }
     }
 
     /// Whether it is time to ask for the members.
@@ -95,6 +150,30 @@ mod tests {
         assert_eq!(memory.leader().as_ref(), Some(&server));
         memory.forget(&server);
         assert_eq!((memory.leader(), memory.class(&server)), (None, None));
+    }
+
+    #[test]
+    fn connections_of_an_earlier_epoch_are_asked_or_given_up() {
+        let memory = Memory::default();
+        let [a, b] = ["a:1", "b:1"].map(|text| Address::parse(text).unwrap());
+        memory.led_by(&a);
+        let epoch = memory.epoch_of(&a);
+        assert_eq!(memory.trust(&a, epoch), Trust::Same);
+        memory.led_by(&a);
+        assert_eq!(memory.trust(&a, epoch), Trust::Same);
+        memory.forget(&b);
+        assert_eq!(memory.trust(&a, epoch), Trust::Same);
+        memory.forget(&a);
+        assert_eq!(memory.trust(&a, epoch), Trust::Doubtful);
+        assert_eq!(memory.epoch_of(&a), None);
+        memory.led_by(&a);
+        assert_eq!(memory.trust(&a, epoch), Trust::Doubtful, "it led again");
+        let again = memory.epoch_of(&a);
+        assert_eq!(memory.trust(&a, again), Trust::Same);
+        memory.led_by(&b);
+        assert_eq!(memory.trust(&a, again), Trust::Former);
+        memory.led_by(&a);
+        assert_eq!(memory.trust(&a, again), Trust::Doubtful);
     }
 
     #[test]

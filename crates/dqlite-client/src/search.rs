@@ -196,6 +196,28 @@ impl Search {
         }
     }
 
+    /// Goes on where a search that was given up has been: keeps what it learnt and why it failed.
+    pub(crate) fn inherit(&mut self, other: &Self) {
+        self.rounds = self.rounds.saturating_add(other.rounds);
+        for theirs in &other.candidates {
+            let Some(at) = self.add(theirs.address.clone(), theirs.role) else {
+                continue;
+            };
+            if let Some(ours) = self.candidates.get_mut(at) {
+                ours.last = theirs.last.clone();
+                ours.asked_members |= theirs.asked_members;
+                if !self.alone {
+                    ours.state = State::Waiting;
+                }
+            }
+        }
+    }
+
+    /// Whether others than the last known leader are asked.
+    pub const fn is_wide(&self) -> bool {
+        !self.alone
+    }
+
     /// A server that does not lead has answered, or did not in time.
     pub fn answered(&mut self, id: ProbeId, answer: Answer, now: Instant) {
         let Some(candidate) = self.candidates.get_mut(id.0) else {
@@ -248,8 +270,13 @@ impl Search {
 
     /// Why nobody was found.
     pub fn error(&self, now: Instant) -> Error {
+        self.error_since(self.started, now)
+    }
+
+    /// The same for somebody who waits for this search since then.
+    pub(crate) fn error_since(&self, started: Instant, now: Instant) -> Error {
         let attempts = self.attempts(now);
-        let seconds = now.saturating_duration_since(self.started).as_secs_f64();
+        let seconds = now.saturating_duration_since(started).as_secs_f64();
         let plural = if self.rounds == 1 { "" } else { "s" };
         let mut text = format!(
             "no leader found within {seconds:.1} s ({} round{plural})",

@@ -5,11 +5,12 @@ use std::time::Instant;
 use nix::poll::PollFd;
 
 use super::probe::{Attempt, End};
-use super::wait::{Interrupt, poll, readiness};
+use super::wait::{INTERRUPT_PERIOD, Interrupt, poll, readiness};
 use super::{Link, Ready};
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::flight::{Flight, Shared, Unpark, lock};
 use crate::hello::Purpose;
 use crate::search::{Answer, ProbeId, Step};
 
@@ -28,12 +29,63 @@ pub(crate) fn search(
     deadline: Instant,
     interrupt: Interrupt<'_>,
 ) -> Result<Link> {
-    let mut search = config.search(deadline);
+    let started = Instant::now();
+    let mut former: Option<Shared> = None;
+    loop {
+        let theirs = match search_once(config, database, deadline, former, &mut *interrupt)? {
+            Found::Leader(link) => return Ok(*link),
+            Found::Flight(theirs) => theirs,
+        };
+        let waker = Unpark::waker();
+        while config.memory.landed(&theirs, &waker).is_pending() {
+            if interrupt() {
+                return Err(Error::interrupted());
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(lock(&theirs).error_since(started, now));
+            }
+            std::thread::park_timeout(INTERRUPT_PERIOD.min(deadline - now));
+        }
+        former = Some(theirs);
+    }
+}
+
+/// How a search ended.
+enum Found {
+    Leader(Box<Link>),
+    /// Somebody else is asking everybody.
+    Flight(Shared),
+}
+
+fn search_once(
+    config: &Config,
+    database: Option<&str>,
+    deadline: Instant,
+    former: Option<Shared>,
+    interrupt: Interrupt<'_>,
+) -> Result<Found> {
+    let leader = config.memory.leader();
+    let search = config.search(leader.as_ref(), deadline);
+    if let Some(former) = former {
+        lock(&search).inherit(&lock(&former));
+    }
+    let mut flight: Option<Flight> = None;
     let mut attempts: Vec<(ProbeId, Attempt)> = Vec::new();
     loop {
         let now = Instant::now();
-        let until = match search.next(now) {
-            Step::GiveUp => return Err(search.error(now)),
+        let (step, is_wide) = {
+            let mut search = lock(&search);
+            (search.next(now), search.is_wide())
+        };
+        if is_wide && flight.is_none() {
+            match config.take_off(&search, leader.as_ref()) {
+                Ok(ours) => flight = Some(ours),
+                Err(theirs) => return Ok(Found::Flight(theirs)),
+            }
+        }
+        let until = match step {
+            Step::GiveUp => return Err(lock(&search).error(now)),
             Step::Wait(until) => until,
             Step::Probe(probe) => {
                 let purpose = Purpose {
@@ -42,7 +94,7 @@ pub(crate) fn search(
                 };
                 match Attempt::start(config, probe.address, purpose, probe.until) {
                     Ok(attempt) => attempts.push((probe.id, attempt)),
-                    Err(end) => search.answered(probe.id, answer(end)?, now),
+                    Err(end) => lock(&search).answered(probe.id, answer(end)?, now),
                 }
                 continue;
             }
@@ -56,9 +108,9 @@ pub(crate) fn search(
                 Ok(()) => going.push((id, attempt)),
                 Err(End::Ready(link)) => {
                     config.memory.led_by(link.address());
-                    return Ok(*link);
+                    return Ok(Found::Leader(link));
                 }
-                Err(end) => search.answered(id, answer(end)?, now),
+                Err(end) => lock(&search).answered(id, answer(end)?, now),
             }
         }
         attempts = going;

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Asked after each signal, and at least every 100 ms; `true` ends the wait.
 pub type Interrupt<'a> = &'a mut dyn FnMut() -> bool;
 
-const INTERRUPT_PERIOD: Duration = Duration::from_millis(100);
+pub(super) const INTERRUPT_PERIOD: Duration = Duration::from_millis(100);
 
 /// Never interrupts.
 pub const fn never() -> bool {

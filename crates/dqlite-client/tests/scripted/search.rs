@@ -376,3 +376,115 @@ fn a_loop_of_ones_own_can_drive_a_link() {
             .is_late()
     );
 }
+
+/// Callers of both drivers that look for the leader at the same time.
+fn crowd(config: &Config, each: usize) -> Vec<Result<(), Error>> {
+    let blocking = (0..each).map(|_| {
+        let config = config.clone();
+        thread::spawn(move || vec![blocking::Connection::open(&config).map(drop)])
+    });
+    let blocking: Vec<_> = blocking.collect();
+    let config = config.clone();
+    let tokio = thread::spawn(move || {
+        runtime().block_on(async {
+            let callers = (0..each).map(|_| {
+                let config = config.clone();
+                tokio::spawn(async move { dqlite_client::connect(&config).await.map(drop) })
+            });
+            let mut results = Vec::new();
+            for caller in callers.collect::<Vec<_>>() {
+                results.push(caller.await.expect("no panic"));
+            }
+            results
+        })
+    });
+    let threads = blocking.into_iter().chain([tokio]);
+    threads
+        .flat_map(|thread| thread.join().expect("no panic"))
+        .collect()
+}
+
+#[test]
+fn a_crowd_asks_everybody_once() {
+    const EACH: usize = 12;
+    const IN_VAIN: usize = 10;
+    let (mut asked, mut opened) = (0, 0);
+    let server = FakeServer::start(move |call| match call.request {
+        Request::Leader => {
+            asked += 1;
+            let elected = asked > IN_VAIN;
+            let address = if elected { call.address } else { "" }.to_owned();
+            let id = u64::from(elected);
+            Act::reply(&Response::Server { id, address })
+        }
+        Request::Open { .. } => {
+            opened += 1;
+            modern(call)
+        }
+        _ => modern(call),
+    })
+    .unwrap();
+    for result in crowd(&config(&[server.address()]), EACH) {
+        result.unwrap();
+    }
+    assert_eq!(server.count(RequestKind::OPEN), 2 * EACH);
+    // One search in vain and then with success; everybody else asks the leader that it found.
+    let asked = server.count(RequestKind::LEADER);
+    assert!(asked <= IN_VAIN + 2 * EACH, "{asked} questions");
+}
+
+#[test]
+fn whoever_waits_for_a_search_knows_its_reasons_and_its_own_deadline() {
+    let waiting = follower(&names(""));
+    let dead = nobody();
+    let limit = Duration::from_millis(400);
+    let config = config(&[waiting.address(), &dead]).with_connect_timeout(limit);
+    let started = Instant::now();
+    for result in crowd(&config, 4) {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NoLeader);
+        assert_eq!(error.attempts().len(), 2, "{error}");
+    }
+    assert!(started.elapsed() < LONG / 2);
+}
+
+#[test]
+fn a_search_that_is_given_up_goes_on_for_the_others() {
+    let leader = names("");
+    let server = follower(&leader);
+    let config = config(&[server.address()]);
+    runtime().block_on(async {
+        let first = {
+            let config = config.clone();
+            tokio::spawn(async move { dqlite_client::connect(&config).await.map(drop) })
+        };
+        while server.count(RequestKind::LEADER) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let second = {
+            let config = config.clone();
+            tokio::spawn(async move { dqlite_client::connect(&config).await.map(drop) })
+        };
+        tokio::task::yield_now().await;
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        server.address().clone_into(&mut leader.lock().unwrap());
+        second.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn connections_made_before_a_change_of_leaders_can_be_told() {
+    let second = FakeServer::start(modern).unwrap();
+    let leader = names("");
+    let first = follower(&leader);
+    first.address().clone_into(&mut leader.lock().unwrap());
+    let config = config(&[first.address()]);
+    drop(clients(&config));
+    let before = config.epoch();
+    drop(clients(&config));
+    assert_eq!(config.epoch(), before, "nothing has happened");
+    second.address().clone_into(&mut leader.lock().unwrap());
+    drop(clients(&config));
+    assert_ne!(config.epoch(), before);
+}
