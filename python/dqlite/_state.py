@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dqlite._options import Options, Types
+    from dqlite.rows import Shape
 
 
 class Projections:
@@ -24,6 +25,13 @@ class Projections:
         self.all = _native.Projection("all", types=types)
         self.first = _native.Projection("first", types=types)
         self.result = _native.Projection("result", types=types)
+        self._shaped: dict[Shape, _native.Projection] = {"record": self.result}
+
+    def shaped(self, row: Shape) -> _native.Projection:
+        """Ask for a result whose rows are objects of another shape."""
+        if row not in self._shaped:
+            self._shaped[row] = _native.Projection("result", row, self._types)
+        return self._shaped[row]
 
     def cell(self, column: int) -> _native.Projection:
         """One cell of the first row."""

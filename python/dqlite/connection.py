@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Iterable
-from time import monotonic
+from collections.abc import Callable, Iterable, Iterator
 from types import EllipsisType, TracebackType
 from typing import Any, Final
 
-from dqlite import _native, exceptions
-from dqlite._gate import Gate
-from dqlite._options import Options, Target, Timeout, Types, options, seconds_left
+from dqlite import _copy, _native, _script, exceptions
+from dqlite._control import Control, SessionMode
+from dqlite._core import RUN, Core
+from dqlite._options import Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
-from dqlite._state import State
 from dqlite.cursor import Cursor
-from dqlite.transaction import Mode, Transaction
+from dqlite.rows import RowFactory, Shape, record_row
+from dqlite.transaction import Mode, Transaction, begin
 
-_RUN: Final = _native.Projection("result")
+_MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 
 
-class Connection:
+class Connection(Core):
     """A connection to whichever node leads; threads may share it and take turns.
 
     A session that is lost outside a transaction is replaced at the next call. Reads are tried again
@@ -31,10 +30,11 @@ class Connection:
     call may raise what `dqlite.exceptions` lists under Error.
     """
 
-    def __init__(self, checked: Options) -> None:
+    def __init__(self, checked: Options, control: Control | None = None) -> None:
         """Made by `connect`."""
-        self._state = State(checked)
-        self._gate = Gate(checked.name)
+        super().__init__(checked, control)
+        self._row_factory: RowFactory | None = record_row
+        self._total_changes = 0
 
     @property
     def database(self) -> str:
@@ -71,12 +71,88 @@ class Connection:
         """Whether the open transaction can only be rolled back."""
         return self._state.broken
 
+    @property
+    def autocommit(self) -> bool | int:
+        """Whether each statement stands by itself; see `dqlite.dbapi.connect` for the others.
+
+        Going from False to True commits an open transaction.
+        """
+        return self._control.autocommit
+
+    @autocommit.setter
+    def autocommit(self, value: bool | int) -> None:
+        was_manual = self._control.manual
+        self._control.autocommit = value
+        if was_manual and not self._control.manual and self.in_transaction:
+            self._end("COMMIT")
+
+    @property
+    def isolation_level(self) -> str | None:
+        """The mode of a transaction that begins by itself with a write; None: none does.
+
+        Setting None commits an open transaction, as in stdlib ``sqlite3``.
+        """
+        return self._control.isolation_level
+
+    @isolation_level.setter
+    def isolation_level(self, value: str | None) -> None:
+        self._control.isolation_level = value
+        if value is None:
+            self.commit()
+
+    @property
+    def session_mode(self) -> SessionMode:
+        """How transactions begin under ``autocommit=False``."""
+        return self._control.session_mode
+
+    @session_mode.setter
+    def session_mode(self, value: SessionMode) -> None:
+        self._control.session_mode = value
+
+    @property
+    def row_factory(self) -> RowFactory | None:
+        """What cursors make of a row: see `dqlite.rows`; None for tuples."""
+        return self._row_factory
+
+    @row_factory.setter
+    def row_factory(self, value: RowFactory | None) -> None:
+        self._row_factory = value
+
+    @property
+    def total_changes(self) -> int:
+        """Rows that INSERT, UPDATE and DELETE changed through cursors of this connection."""
+        return self._total_changes
+
+    @property
+    def timeout(self) -> float | None:
+        """The deadline of each call in seconds; None for none."""
+        return self._state.options.timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._state.options = self._state.options._replace(timeout=value)
+
+    @property
+    def busy_timeout(self) -> float:
+        """How long a statement may wait for the write lock, in seconds."""
+        return self._state.options.busy_timeout
+
+    @busy_timeout.setter
+    def busy_timeout(self, value: float) -> None:
+        self._state.options = self._state.options._replace(busy_timeout=value)
+
+    @property
+    def server_version(self) -> tuple[int, ...]:
+        """SQLite's version at the server; asks it."""
+        version: str = self.fetchval("SELECT sqlite_version()")
+        return tuple(int(number) for number in version.split("."))
+
     def execute(self, sql: str, params: Params = (), /, *, timeout: Timeout = ...) -> Cursor:
         """Run one statement and return its `Cursor`::
 
         conn.execute("INSERT INTO users(name) VALUES (?)", ["ann"]).lastrowid
         """
-        return Cursor(self).execute(sql, params, timeout=timeout)
+        return self.cursor().execute(sql, params, timeout=timeout)
 
     def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
         """Run a statement once for each set of parameters; `rowcount` is the sum.
@@ -84,7 +160,17 @@ class Connection:
         All or nothing: outside a transaction it makes one. The first error ends it, with `.index`
         the number of the set. `timeout` is that of each statement.
         """
-        return Cursor(self).executemany(sql, sets, timeout=timeout)
+        return self.cursor().executemany(sql, sets, timeout=timeout)
+
+    def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
+        """Run the statements of a script one after the other; their rows are dropped.
+
+        An error carries `.index`, the number of the statement from 0, and `.line`; what came before
+        it stays. Under `LEGACY_TRANSACTION_CONTROL` an open transaction is committed first.
+        `timeout` is that of each statement.
+        """
+        _script.run(self, script, timeout)
+        return self.cursor()
 
     def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[_native.Record]:
         """Return all rows::
@@ -120,6 +206,63 @@ class Connection:
         the first write. Inside another block it is a savepoint.
         """
         return Transaction(self, mode, force_rollback=force_rollback, timeout=timeout)
+
+    def begin(self, mode: Mode = "immediate") -> None:
+        """Begin a transaction that `commit` or `rollback` ends."""
+        self._end(begin(mode))
+
+    def commit(self) -> None:
+        """Commit the open transaction; nothing happens without one or in autocommit mode.
+
+        If the answer is lost: AmbiguousCommitError.
+        """
+        if self._control.manual and self.in_transaction:
+            self._end("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll the open transaction back; success also if its session is gone."""
+        if self._control.manual and self.in_transaction:
+            self._end("ROLLBACK")
+
+    def ping(self, timeout: Timeout = ...) -> bool:
+        """Whether the node of this connection still answers and leads."""
+        try:
+            return bool(self.fetchval("SELECT 1", timeout=timeout) == 1)
+        except (exceptions.OperationalError, exceptions.ProtocolError):
+            return False
+
+    def iterdump(self, *, filter: str | None = None) -> Iterator[str]:
+        """Yield the database as SQL text, line by line, as stdlib ``sqlite3`` does.
+
+        Reads inside one transaction, so that all lines are of one moment. `filter` is a LIKE
+        pattern for names.
+        """
+        return _copy.iterdump(self, filter)
+
+    def backup(
+        self,
+        target: _copy.BackupTarget,
+        *,
+        pages: int = -1,
+        progress: Callable[[int, int, int], object] | None = None,
+        name: str = "main",
+        sleep: float = 0.25,
+    ) -> None:
+        """Copy the database into a ``sqlite3.Connection`` or a file.
+
+        The leader's committed state is fetched whole, then copied by Python's own ``sqlite3``:
+        `pages`, `progress` ``(status, remaining, total)`` and `sleep` (seconds) are those of its
+        ``backup``. A file is written beside `target` and renamed when it is complete.
+        """
+        _copy.backup(self, target, pages=pages, progress=progress, name=name, sleep=sleep)
+
+    def serialize(self, *, name: str = "main") -> bytes:
+        """Return the database file, ready for ``sqlite3.Connection.deserialize``."""
+        return _copy.serialize(self, name)
+
+    def set_trace_callback(self, callback: Callable[[str], object] | None) -> None:
+        """Have `callback` called with each statement before it is sent; None for an end."""
+        self._trace = callback
 
     def close(self) -> None:
         """Drop the session; an open transaction is rolled back by that. Idempotent."""
@@ -168,107 +311,36 @@ class Connection:
 
     # What transactions, cursors, nodes and the faces stand on.
 
-    def run(self, sql: str, params: Params, timeout: Timeout) -> _native.Result | None:
+    def run(
+        self, sql: str, params: Params, shape: Shape, timeout: Timeout
+    ) -> _native.Result | None:
         """Run one statement with one set of parameters. For cursors."""
         result: _native.Result | None = self.perform(
-            self._state.projections.result, sql, one_set(params), timeout
+            self._state.projections.shaped(shape), sql, one_set(params), timeout
         )
+        if result is not None and result.rowcount > 0:
+            self._total_changes += result.rowcount
         return result
 
     def run_each(self, sql: str, sets: Iterable[Params], timeout: Timeout) -> int:
         """Run one statement with each set of parameters. For cursors."""
+        if _native.statement_verb(sql) not in _MANY:
+            text = "executemany() takes INSERT, REPLACE, UPDATE and DELETE"
+            raise exceptions.ProgrammingError(text, outcome="not_sent")
         changed = index = 0
+        if self._control.manual and (begin_first := self._implied(sql)) is not None:
+            self._end(begin_first)
         with self.transaction(timeout=timeout):
             try:
                 for params in sets:
-                    result = self.perform(_RUN, sql, one_set(params), timeout)
+                    result = self.perform(RUN, sql, one_set(params), timeout)
                     changed += max(result.rowcount, 0)
                     index += 1
             except exceptions.Error as error:
                 error.index = index
                 raise
+        self._total_changes += changed
         return changed
-
-    def perform(
-        self,
-        projection: _native.Projection,
-        sql: str,
-        args: tuple[Any, ...],
-        timeout: Timeout = ...,
-    ) -> Any:
-        """Run one statement and give back what `projection` asks for; see `aio._core`."""
-        seconds = self._seconds(timeout)
-        deadline = None if seconds is None else monotonic() + seconds
-        with self._gate.turn(seconds):
-            return self._attempt(projection, sql, args, deadline)
-
-    def open(self) -> None:
-        """Find the leader and open the database unless that is done."""
-        with self._gate.turn(None):
-            self._ready(None)
-
-    def enter_block(self, timeout: Timeout) -> object | None:
-        """Keep other threads away; None inside a block of this thread. For transactions."""
-        return self._gate.enter_block(self._seconds(timeout))
-
-    def leave_block(self) -> None:
-        """Let the others in again. For transactions."""
-        self._gate.leave_block()
-
-    def _seconds(self, timeout: Timeout) -> float | None:
-        return self._state.options.timeout if timeout is ... else timeout
-
-    def _attempt(
-        self,
-        projection: _native.Projection,
-        sql: str,
-        args: tuple[Any, ...],
-        deadline: float | None,
-    ) -> Any:
-        state, attempts = self._state, None
-        while True:
-            session = state.session
-            try:
-                if session is None or not state.usable():
-                    if state.broken and _native.statement_kind(sql) == "rollback":
-                        return self._roll_back(deadline)
-                    session = self._ready(deadline)
-                return session.run(projection, sql, args, seconds_left(deadline, monotonic()))
-            except exceptions.Error as error:
-                attempts, pause = state.failed(error, sql, attempts)
-                if deadline is not None and monotonic() + pause >= deadline:
-                    raise
-                time.sleep(pause)
-            except BaseException:  # Ctrl-C, and the statement may be on its way all the same
-                if session is not None and session.draining:
-                    state.abandoned(sql)
-                raise
-
-    def _ready(self, deadline: float | None) -> _native.Connection:
-        """Bring about a session that can take a statement, or raise."""
-        state = self._state
-        state.check()
-        session = state.session
-        if session is None or session.closed:
-            seconds = state.options.config.connect_timeout
-            if deadline is not None:
-                seconds = min(seconds, max(deadline - monotonic(), 0.0))
-            session = _native.dial(state.options.config, seconds)
-            state.adopt(session)
-        return session
-
-    def _roll_back(self, deadline: float | None) -> None:
-        """End a broken transaction, whatever is left of it."""
-        state = self._state
-        state.broken = False
-        session = state.session
-        if session is None or session.closed:
-            return
-        try:
-            session.run(_RUN, "ROLLBACK", (), seconds_left(deadline, monotonic()))
-        except exceptions.OperationalError:
-            if session.in_transaction:
-                session.terminate()  # which rolls back, too
 
 
 def connect(
@@ -279,6 +351,9 @@ def connect(
     timeout: Timeout = ...,
     connect_timeout: float | EllipsisType = ...,
     busy_timeout: float = 5.0,
+    autocommit: bool | int = True,
+    isolation_level: str | None = "IMMEDIATE",
+    row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
@@ -292,8 +367,9 @@ def connect(
     environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is the
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
-    taken; all in seconds. With `reconnect` off the connection ends with its first session. A
-    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
+    taken; all in seconds. `autocommit` and `isolation_level` are those of `dqlite.dbapi.connect`,
+    `row_factory` is what cursors make of rows. With `reconnect` off the connection ends with its
+    first session. A cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     connection = Connection(
         options(
@@ -305,7 +381,9 @@ def connect(
             types=types,
             reconnect=reconnect,
             name=name,
-        )
+        ),
+        Control(autocommit, isolation_level),
     )
+    connection.row_factory = row_factory
     connection.open()
     return connection

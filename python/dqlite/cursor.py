@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from dqlite import _native, exceptions
 from dqlite._cursor import Rows
 from dqlite._options import Timeout
 from dqlite._parameters import Params
+from dqlite.rows import RowFactory, Shape, shape_of, tuple_row
 
 if TYPE_CHECKING:
     from dqlite.connection import Connection
@@ -20,12 +22,17 @@ class Cursor(Rows):
     cursor = conn.execute("SELECT id, name FROM users")
     for row in cursor:
         print(row["name"])
+
+    Attributes and methods are those of PEP 249; without a result, the fetching ones give None or an
+    empty list, as in stdlib ``sqlite3``.
     """
 
     def __init__(self, connection: Connection) -> None:
         """Made by `Connection.cursor` and `Connection.execute`."""
         super().__init__()
         self._connection = connection
+        self.row_factory: RowFactory | None = connection.row_factory
+        """What it makes of a row: the connection's at first; see `dqlite.rows`."""
 
     @property
     def connection(self) -> Connection:
@@ -35,7 +42,12 @@ class Cursor(Rows):
     def execute(self, sql: str, params: Params = (), /, *, timeout: Timeout = ...) -> Cursor:
         """Run one statement, forget the rows of the one before, and return this cursor."""
         self._check()
-        self._take(self._connection.run(sql, params, timeout))
+        self._take(None)
+        shape = self._shape()
+        result = self._connection.run(sql, params, shape or "tuple", timeout)
+        self._take(result)
+        if shape is None and result is not None:
+            self._rows = self._made(result)
         return self
 
     def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
@@ -43,6 +55,13 @@ class Cursor(Rows):
         self._check()
         self._take(None)
         self._changed = self._connection.run_each(sql, sets, timeout)
+        return self
+
+    def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
+        """Do `Connection.executescript`."""
+        self._check()
+        self._take(None)
+        self._connection.executescript(script, timeout=timeout)
         return self
 
     def fetchone(self) -> Any:
@@ -61,16 +80,35 @@ class Cursor(Rows):
         """Let go of the rows; idempotent."""
         self._close()
 
+    def setinputsizes(self, sizes: Any, /) -> None:
+        """Do nothing: PEP 249 asks for the method."""
+
+    def setoutputsize(self, size: Any, column: Any = None, /) -> None:
+        """Do nothing: PEP 249 asks for the method."""
+
+    def callproc(self, name: str, *_args: Any) -> Any:
+        """Raise NotSupportedError: SQLite has no stored procedures."""
+        text = f"callproc({name!r}): SQLite has no stored procedures"
+        raise exceptions.NotSupportedError(text)
+
+    def nextset(self) -> Any:
+        """Raise NotSupportedError: a statement has one result."""
+        text = "nextset: a statement has one result"
+        raise exceptions.NotSupportedError(text)
+
+    def scroll(self, value: int, mode: str = "relative") -> None:
+        """Raise NotSupportedError: rows come in order."""
+        text = f"scroll({value}, {mode!r}): rows come in order"
+        raise exceptions.NotSupportedError(text)
+
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the rows that are left."""
         return self
 
     def __next__(self) -> Any:
         """Return the next row."""
-        row = self._one()
-        if row is None:
-            raise StopIteration
-        return row
+        self._check()
+        return next(self._rows)
 
     def __enter__(self) -> Cursor:
         """Return the cursor itself."""
@@ -84,3 +122,12 @@ class Cursor(Rows):
     ) -> None:
         """Close it."""
         self._close()
+
+    def _shape(self) -> Shape | None:
+        """Return the shape of rows that the decoder builds; None if `_made` makes them."""
+        return shape_of(self.row_factory)
+
+    def _made(self, result: _native.Result) -> Iterator[Any]:
+        """Make rows of tuples, one at a time as they are fetched."""
+        factory = self.row_factory or tuple_row
+        return (factory(self, row) for row in result.rows)

@@ -60,15 +60,13 @@ class Transaction:
             text = "this transaction was started before"
             raise exceptions.InterfaceError(text)
         self._block = self._connection.enter_block(self._timeout)
-        if self._block is None:
-            self._savepoint = savepoint()
-            self._send(f"SAVEPOINT {self._savepoint}")
-        else:
-            try:
-                self._send(self._begin)
-            except BaseException:
-                self._leave()
-                raise
+        inside = self._block is None or self._connection.in_transaction
+        self._savepoint = savepoint() if inside else None
+        try:
+            self._send(f"SAVEPOINT {self._savepoint}" if inside else self._begin)
+        except BaseException:
+            self._leave()
+            raise
         self._open = True
 
     def commit(self) -> None:
@@ -77,7 +75,7 @@ class Transaction:
         try:
             self._send(f"RELEASE {self._savepoint}" if self._savepoint else "COMMIT")
         except exceptions.Error:
-            if self._block is not None and self._connection.in_transaction:
+            if self._savepoint is None and self._connection.in_transaction:
                 self._send("ROLLBACK")
             raise
         finally:

@@ -1,0 +1,136 @@
+"""How a sync connection runs a statement: its turn, its retries, its transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from dqlite import _native, exceptions
+from dqlite._control import Control
+from dqlite._gate import Gate
+from dqlite._options import Options, Timeout, seconds_left
+from dqlite._state import State
+
+RUN: Final = _native.Projection("result")
+"""For statements whose rows nobody wants."""
+
+
+class Core:
+    """One session at a time, one statement at a time."""
+
+    def __init__(self, checked: Options, control: Control | None = None) -> None:
+        """Start without a session; nothing is sent."""
+        self._state = State(checked)
+        self._gate = Gate(checked.name)
+        self._control = Control() if control is None else control
+        self._trace: Callable[[str], object] | None = None
+
+    def perform(
+        self,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        timeout: Timeout = ...,
+    ) -> Any:
+        """Run one statement and give back what `projection` asks for; see `aio._core`."""
+        seconds = self._seconds(timeout)
+        deadline = None if seconds is None else monotonic() + seconds
+        with self._gate.turn(seconds):
+            if self._control.manual and (begin := self._implied(sql)) is not None:
+                self._traced(begin)
+                self._attempt(RUN, begin, (), deadline)
+            self._traced(sql)
+            return self._attempt(projection, sql, args, deadline)
+
+    def open(self) -> None:
+        """Find the leader and open the database unless that is done."""
+        with self._gate.turn(None):
+            self._ready(None)
+
+    def dump_files(self) -> dict[str, bytes]:
+        """Fetch the database from the leader: its file, and its WAL. For copies."""
+        options = self._state.options
+        seconds = options.config.connect_timeout if options.timeout is None else options.timeout
+        return _native.Admin(options.config, seconds).dump(options.config.database)
+
+    def enter_block(self, timeout: Timeout) -> object | None:
+        """Keep other threads away; None inside a block of this thread. For transactions."""
+        return self._gate.enter_block(self._seconds(timeout))
+
+    def leave_block(self) -> None:
+        """Let the others in again. For transactions."""
+        self._gate.leave_block()
+
+    def _traced(self, sql: str) -> None:
+        if self._trace is not None:
+            self._trace(sql)
+
+    def _implied(self, sql: str) -> str | None:
+        """Return the BEGIN that must precede `sql` by the rules of transaction control."""
+        verb = _native.statement_verb(sql)
+        writes = _native.statement_kind(sql) != "read"
+        if self._state.in_transaction:
+            self._control.check(verb, writes=writes)
+            return None
+        return self._control.begin_before(verb, writes=writes)
+
+    def _end(self, sql: str) -> None:
+        """Run a statement that begins or ends a transaction."""
+        self.perform(RUN, sql, ())
+
+    def _seconds(self, timeout: Timeout) -> float | None:
+        return self._state.options.timeout if timeout is ... else timeout
+
+    def _attempt(
+        self,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        deadline: float | None,
+    ) -> Any:
+        state, attempts = self._state, None
+        while True:
+            session = state.session
+            try:
+                if session is None or not state.usable():
+                    if state.broken and _native.statement_kind(sql) == "rollback":
+                        return self._roll_back(deadline)
+                    session = self._ready(deadline)
+                return session.run(projection, sql, args, seconds_left(deadline, monotonic()))
+            except exceptions.Error as error:
+                attempts, pause = state.failed(error, sql, attempts)
+                if deadline is not None and monotonic() + pause >= deadline:
+                    raise
+                time.sleep(pause)
+            except BaseException:  # Ctrl-C, and the statement may be on its way all the same
+                if session is not None and session.draining:
+                    state.abandoned(sql)
+                raise
+
+    def _ready(self, deadline: float | None) -> _native.Connection:
+        """Bring about a session that can take a statement, or raise."""
+        state = self._state
+        state.check()
+        session = state.session
+        if session is None or session.closed:
+            seconds = state.options.config.connect_timeout
+            if deadline is not None:
+                seconds = min(seconds, max(deadline - monotonic(), 0.0))
+            session = _native.dial(state.options.config, seconds)
+            state.adopt(session)
+        return session
+
+    def _roll_back(self, deadline: float | None) -> None:
+        """End a broken transaction, whatever is left of it."""
+        state = self._state
+        state.broken = False
+        session = state.session
+        if session is None or session.closed:
+            return
+        try:
+            session.run(RUN, "ROLLBACK", (), seconds_left(deadline, monotonic()))
+        except exceptions.OperationalError:
+            if session.in_transaction:
+                session.terminate()  # which rolls back, too

@@ -1,0 +1,29 @@
+"""Scripts: many statements, one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dqlite import _native, exceptions
+
+if TYPE_CHECKING:
+    from dqlite._options import Timeout
+    from dqlite.connection import Connection
+
+
+def run(connection: Connection, script: str, timeout: Timeout) -> None:
+    """Do `Connection.executescript`."""
+    if not isinstance(script, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        text = f"a script must be str, not {type(script).__name__}"
+        raise exceptions.ProgrammingError(text, outcome="not_sent")
+    if connection.autocommit is not True and connection.autocommit is not False:
+        connection.commit()
+    for index, (line, sql) in enumerate(_native.split_lines(script)):
+        try:
+            connection.run(sql, (), "tuple", timeout)
+        except exceptions.Error as error:
+            error.index, error.line = index, line
+            add_note = getattr(error, "add_note", None)
+            if add_note is not None:  # Python 3.10 has none
+                add_note(f"statement {index} of the script, line {line}")
+            raise

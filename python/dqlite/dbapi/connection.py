@@ -1,0 +1,185 @@
+"""The PEP 249 connection, and `connect` with the arguments of stdlib ``sqlite3``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn
+
+from dqlite import connection, exceptions
+from dqlite._control import LEGACY_TRANSACTION_CONTROL, Control
+from dqlite._options import Options, Target, Types, options
+from dqlite.dbapi.cursor import Cursor, check_cursor
+
+
+class Connection(connection.Connection):
+    """`dqlite.Connection` with the manners of stdlib ``sqlite3``.
+
+    Rows are tuples unless `row_factory` says otherwise; ``with`` commits, or rolls back after an
+    exception, and does not close.
+    """
+
+    Warning = exceptions.Warning
+    Error = exceptions.Error
+    InterfaceError = exceptions.InterfaceError
+    DatabaseError = exceptions.DatabaseError
+    DataError = exceptions.DataError
+    OperationalError = exceptions.OperationalError
+    IntegrityError = exceptions.IntegrityError
+    InternalError = exceptions.InternalError
+    ProgrammingError = exceptions.ProgrammingError
+    NotSupportedError = exceptions.NotSupportedError
+
+    def __init__(self, checked: Options, control: Control | None = None) -> None:
+        """Made by `connect`."""
+        super().__init__(checked, control)
+        self.row_factory = None
+        self.detect_types = 0
+        """``PARSE_COLNAMES``, ``PARSE_DECLTYPES``, their sum, or 0."""
+
+    def cursor(self, factory: Callable[[Connection], Any] = Cursor, /) -> Cursor:
+        """Return a new cursor, made by `factory`."""
+        return check_cursor(factory(self))
+
+    def close(self) -> None:
+        """Drop the session; an open transaction is rolled back by that. Idempotent."""
+        super().close()
+
+    def __enter__(self) -> Connection:
+        """Return the connection itself; nothing begins."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Commit, or roll back after an exception, which is never hidden; do not close."""
+        if exc is None:
+            self._leave()
+            return
+        try:
+            self.rollback()
+        except exceptions.Error as error:
+            error.__context__ = exc
+
+    def _leave(self) -> None:
+        try:
+            self.commit()
+        except exceptions.Error:
+            if self.in_transaction:
+                self.rollback()
+            raise
+
+    def create_function(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: functions would have to run inside the node."""
+        _impossible("create_function", "functions would have to run inside the node")
+
+    def create_aggregate(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: functions would have to run inside the node."""
+        _impossible("create_aggregate", "functions would have to run inside the node")
+
+    def create_window_function(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: functions would have to run inside the node."""
+        _impossible("create_window_function", "functions would have to run inside the node")
+
+    def create_collation(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: collations would have to run inside the node."""
+        _impossible("create_collation", "collations would have to run inside the node")
+
+    def set_authorizer(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: the node has its own."""
+        _impossible("set_authorizer", "the node has its own")
+
+    def set_progress_handler(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: use timeouts."""
+        _impossible("set_progress_handler", "statements are ended by timeout=")
+
+    def enable_load_extension(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: extensions would have to run inside the node."""
+        _impossible("enable_load_extension", "extensions would have to run inside the node")
+
+    def load_extension(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: extensions would have to run inside the node."""
+        _impossible("load_extension", "extensions would have to run inside the node")
+
+    def blobopen(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: the protocol has no incremental blobs."""
+        _impossible("blobopen", "the protocol has no incremental blobs")
+
+    def deserialize(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Raise NotSupportedError: a cluster is not replaced through one connection."""
+        _impossible("deserialize", "a cluster's data is not replaced through one connection")
+
+    def getlimit(self, *_args: Any) -> NoReturn:
+        """Raise NotSupportedError: limits are the node's."""
+        _impossible("getlimit", "limits are the node's")
+
+    def setlimit(self, *_args: Any) -> NoReturn:
+        """Raise NotSupportedError: limits are the node's."""
+        _impossible("setlimit", "limits are the node's")
+
+    def getconfig(self, *_args: Any) -> NoReturn:
+        """Raise NotSupportedError: the configuration is the node's."""
+        _impossible("getconfig", "the configuration is the node's")
+
+    def setconfig(self, *_args: Any) -> NoReturn:
+        """Raise NotSupportedError: the configuration is the node's."""
+        _impossible("setconfig", "the configuration is the node's")
+
+    def tpc_begin(self, *_args: Any) -> NoReturn:
+        """Raise NotSupportedError: there are no two-phase commits."""
+        _impossible("tpc_begin", "there are no two-phase commits")
+
+
+def connect(  # noqa: PLR0917 - sqlite3's signature
+    database: Target | None = None,
+    timeout: float = 5.0,
+    detect_types: int = 0,
+    isolation_level: str | None = "IMMEDIATE",
+    check_same_thread: bool = True,  # noqa: ARG001 - sqlite3's signature
+    factory: type[Connection] = Connection,
+    cached_statements: int = 128,  # noqa: ARG001 - sqlite3's signature
+    uri: bool = False,  # noqa: ARG001 - sqlite3's signature
+    *,
+    autocommit: bool | int = LEGACY_TRANSACTION_CONTROL,
+    statement_timeout: float | None = 60.0,
+    connect_timeout: float | Any = ...,
+    types: Types = "auto",
+    reconnect: bool = True,
+    name: str | None = None,
+) -> Connection:
+    """Find the leader, open the database, and return a `Connection`.
+
+    `database` is where to connect, as in `dqlite.connect`; `timeout` is how long to wait for the
+    write lock, `statement_timeout` the deadline of each call (None for none), `connect_timeout`
+    that of the search for the leader; all in seconds.
+
+    With `autocommit` at `LEGACY_TRANSACTION_CONTROL` INSERT, UPDATE, DELETE and REPLACE begin a
+    transaction of mode `isolation_level` (None: they do not); with False every statement but
+    PRAGMA, VACUUM and ATTACH does, as PEP 249 says; with True none. `detect_types` is as in
+    ``sqlite3``. `check_same_thread`, `cached_statements` and `uri` are accepted and mean nothing
+    here.
+    """
+    made = factory(
+        options(
+            database,
+            database=None,
+            timeout=statement_timeout,
+            connect_timeout=connect_timeout,
+            busy_timeout=timeout,
+            types=types,
+            reconnect=reconnect,
+            name=name,
+        ),
+        Control(autocommit, isolation_level),
+    )
+    made.detect_types = detect_types
+    made.open()
+    return made
+
+
+def _impossible(method: str, why: str) -> NoReturn:
+    text = f"{method}() is not possible on a remote database: {why}"
+    raise exceptions.NotSupportedError(text)

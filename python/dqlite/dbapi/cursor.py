@@ -1,0 +1,108 @@
+"""The PEP 249 cursor."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from dqlite import _native, cursor
+from dqlite._cursor import Description
+from dqlite._options import Timeout
+from dqlite._parameters import Params
+from dqlite.dbapi._adapt import (
+    PARSE_COLNAMES,
+    PARSE_DECLTYPES,
+    adapted,
+    converter_of,
+    has_converters,
+)
+from dqlite.rows import Shape, tuple_row
+
+
+class Cursor(cursor.Cursor):
+    """`dqlite.Cursor` with adapters applied to parameters."""
+
+    def execute(self, sql: str, params: Params = (), /, *, timeout: Timeout = ...) -> Cursor:
+        """Run one statement, forget the rows of the one before, and return this cursor."""
+        super().execute(sql, adapted(params), timeout=timeout)
+        return self
+
+    def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
+        """Run a statement once for each set of parameters; all or nothing."""
+        super().executemany(sql, map(adapted, sets), timeout=timeout)
+        return self
+
+    def __enter__(self) -> Cursor:
+        """Return the cursor itself."""
+        return self
+
+    @property
+    def description(self) -> Description | None:
+        """As PEP 249 says; a converter's name in brackets is not part of a column's name."""
+        described = super().description
+        if described is None or not self._parses & PARSE_COLNAMES:
+            return described
+        return tuple((name.partition(" [")[0], *rest) for name, *rest in described)  # type: ignore[misc] # pyright: ignore[reportReturnType]
+
+    @property
+    def _parses(self) -> int:
+        return getattr(self.connection, "detect_types", 0)
+
+    def _shape(self) -> Shape | None:
+        return None if self._parses and has_converters() else super()._shape()
+
+    def _made(self, result: _native.Result) -> Iterator[Any]:
+        factory = self.row_factory or tuple_row
+        if not self._parses or not result.rows:
+            return super()._made(result)
+        converters = _converters(result, self._parses)
+        return (
+            factory(
+                self,
+                tuple(_converted(value, to) for value, to in zip(row, converters, strict=True)),
+            )
+            for row in result.rows
+        )
+
+
+def check_cursor(made: Any) -> Cursor:
+    """Refuse what a cursor factory made if it is no cursor."""
+    if not isinstance(made, Cursor):
+        text = f"factory must return a cursor, not {type(made).__name__}"
+        raise TypeError(text)
+    return made
+
+
+_TYPE_NAMES = {
+    9: ("TIMESTAMP", "DATETIME", "DATE"),
+    10: ("TIMESTAMP", "DATETIME", "DATE"),
+    11: ("BOOLEAN",),
+}
+
+
+def _converters(result: _native.Result, parses: int) -> list[Callable[[bytes], Any] | None]:
+    columns = result.columns or []
+    tags = result.tags[0] if result.tags else [5] * len(columns)
+    return [_converter(name, tag, parses) for name, tag in zip(columns, tags, strict=True)]
+
+
+def _converter(name: str, tag: int, parses: int) -> Callable[[bytes], Any] | None:
+    if parses & PARSE_COLNAMES and name.endswith("]") and " [" in name:
+        return converter_of(name[name.rindex(" [") + 2 : -1].partition(" ")[0])
+    if parses & PARSE_DECLTYPES:
+        found = (converter_of(declared) for declared in _TYPE_NAMES.get(tag, ()))
+        return next((converter for converter in found if converter is not None), None)
+    return None
+
+
+def _converted(value: Any, converter: Callable[[bytes], Any] | None) -> Any:
+    if converter is None or value is None:
+        return value
+    if isinstance(value, bytes):
+        return converter(value)
+    if isinstance(value, bool):
+        value = int(value)
+    elif isinstance(value, dt.datetime):
+        value = value.isoformat(" ")
+    return converter(str(value).encode())
