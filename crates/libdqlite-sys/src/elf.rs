@@ -10,6 +10,7 @@
 //! x86-64 and aarch64.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ops::Range;
 
 const DT_NULL: i64 = 0;
 const DT_PLTRELSZ: i64 = 2;
@@ -66,14 +67,8 @@ struct Tables {
 /// # Safety
 /// `handle` came from `dlopen` with `RTLD_NOW` and is not closed.
 pub(crate) unsafe fn bound_to(handle: *mut c_void, name: &str) -> Option<usize> {
-    let mut map: *const LinkMap = std::ptr::null();
-    // SAFETY: the handle is live, and this request writes one pointer.
-    let code = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
-    if code != 0 || map.is_null() {
-        return None;
-    }
-    // SAFETY: the loader keeps the record for as long as the library is open.
-    let map = unsafe { &*map };
+    // SAFETY: the caller's handle.
+    let map = unsafe { record(handle) }?;
     // SAFETY: the record's dynamic section belongs to the library, which is open.
     let tables = unsafe { read_dynamic(map) };
     let lists = [
@@ -101,6 +96,58 @@ pub(crate) unsafe fn bound_to(handle: *mut c_void, name: &str) -> Option<usize> 
         }
     }
     None
+}
+
+/// # Safety
+/// `handle` came from `dlopen` and is not closed, and the record is not used after it is.
+unsafe fn record<'a>(handle: *mut c_void) -> Option<&'a LinkMap> {
+    let mut map: *const LinkMap = std::ptr::null();
+    // SAFETY: the handle is live, and this request writes one pointer.
+    let code = unsafe { libc::dlinfo(handle, libc::RTLD_DI_LINKMAP, (&raw mut map).cast()) };
+    if code != 0 {
+        return None;
+    }
+    // SAFETY: the loader keeps the record for as long as the library is open.
+    unsafe { map.as_ref() }
+}
+
+/// The addresses between which the library behind `handle` is mapped; empty if the loader does not
+/// say.
+///
+/// # Safety
+/// `handle` came from `dlopen` and is not closed.
+pub(crate) unsafe fn extent(handle: *mut c_void) -> Range<usize> {
+    // SAFETY: the caller's handle.
+    let Some(map) = (unsafe { record(handle) }) else {
+        return 0..0;
+    };
+    let mut extent = map.base..map.base;
+    // SAFETY: the callback is of the type wanted, and `extent` outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(widen), (&raw mut extent).cast()) };
+    extent
+}
+
+/// Widens the range in `extent` to the segments of the object that is loaded at its start.
+unsafe extern "C" fn widen(
+    object: *mut libc::dl_phdr_info,
+    _: usize,
+    extent: *mut c_void,
+) -> c_int {
+    // SAFETY: the loader gives a description of a loaded object, `extent` gives the range.
+    unsafe {
+        let (object, extent) = (&*object, &mut *extent.cast::<Range<usize>>());
+        if usize::try_from(object.dlpi_addr) != Ok(extent.start) {
+            return 0;
+        }
+        for index in 0..usize::from(object.dlpi_phnum) {
+            let segment = &*object.dlpi_phdr.add(index);
+            let end = usize::try_from(segment.p_vaddr + segment.p_memsz).unwrap_or(0);
+            if segment.p_type == libc::PT_LOAD {
+                extent.end = extent.end.max(extent.start + end);
+            }
+        }
+    }
+    1
 }
 
 /// # Safety

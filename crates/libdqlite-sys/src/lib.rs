@@ -25,10 +25,10 @@
 
 mod elf;
 mod library;
-mod sqlite;
+pub mod sqlite;
 mod symbols;
 
 pub use elf::is_of_this_program;
 pub use library::{ALLOW_OLD_ENGINE, LOST_BEFORE_FLOOR, Library, LoadError, Version};
-pub use sqlite::{COLUMN_INTEGER, COLUMN_NULL, COLUMN_TEXT, Sqlite, Stmt};
+pub use sqlite::{Sqlite, Stmt};
 pub use symbols::{ConnectFn, Entry, Node, NodeId, SNAPSHOT_TRAILING_DYNAMIC, Symbols, TABLE};

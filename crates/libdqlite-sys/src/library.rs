@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::ffi::{CStr, c_char, c_void};
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use libloading::os::unix;
@@ -240,6 +241,12 @@ impl Library {
     pub fn bound_to(&self, name: &str) -> Option<usize> {
         // SAFETY: opened with RTLD_NOW, never closed.
         unsafe { elf::bound_to(self.raw, name) }
+    }
+
+    /// The addresses between which the engine's code lies.
+    pub fn extent(&self) -> Range<usize> {
+        // SAFETY: opened, never closed.
+        unsafe { elf::extent(self.raw) }
     }
 
     /// Where `name` is in the engine or what it has loaded, past the program's own exports.

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use libdqlite_sys::{Library, LoadError, TABLE, Version, is_of_this_program};
+use libdqlite_sys::{Library, LoadError, Sqlite, TABLE, Version, is_of_this_program};
 use tempfile::TempDir;
 
 /// A shared library in a directory of its own.
@@ -40,10 +40,11 @@ impl Made {
             "#include <stdlib.h>
             int dqlite_version_number(void) {{ return {number}; }}
             const char *dqlite_version_string = \"made\";
-            int sqlite3_column_type(void *s, int c) {{ return 5; }}
-            const char *sqlite3_column_decltype(void *s, int c) {{ return 0; }}
             void *allocates(void) {{ return malloc(1); }}\n"
         );
+        for name in Sqlite::NAMES {
+            writeln!(source, "int {name}(void) {{ return 0; }}").unwrap();
+        }
         for entry in TABLE
             .iter()
             .filter(|entry| entry.name != "dqlite_version_number")
@@ -145,6 +146,9 @@ fn what_calls_are_bound_to_is_read_from_the_library() {
     assert!(!is_of_this_program(malloc));
     let here = what_calls_are_bound_to_is_read_from_the_library as *const () as usize;
     assert!(is_of_this_program(here));
+    let own = library.resolve("dqlite_version_number").unwrap();
+    assert!(library.extent().contains(&own));
+    assert!(!library.extent().contains(&malloc) && !library.extent().contains(&here));
     assert_eq!(library.bound_to("no_such_function"), None);
     assert_eq!(library.resolve("no_such_function"), None);
 }

@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::OnceLock;
 
-use libdqlite_sys::{COLUMN_INTEGER, COLUMN_NULL, COLUMN_TEXT, Sqlite, Stmt};
+use libdqlite_sys::sqlite::{COLUMN_INTEGER, COLUMN_NULL, COLUMN_TEXT, Sqlite, Stmt};
 
 static REAL: OnceLock<Sqlite> = OnceLock::new();
 
