@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! dqlite://h1:9001,h2:9001,[fd00::3]:9001/app?timeout=5s
+//! dqlites://h1:9001/app?ca=/etc/app/ca.pem&cert=/etc/app/app.pem&key=/etc/app/app.key
 //! dqlite+unix:///run/app/node.sock?database=app
 //! file:///var/lib/app/cluster.yaml?database=app&save=1
 //! h1:9001,h2/app
@@ -20,6 +21,9 @@ use crate::hello::Purpose;
 use crate::memory::Memory;
 use crate::node_store::{self, NodeStore};
 use crate::search::{Bounds, Search};
+use crate::secure::Security;
+#[cfg(feature = "tls")]
+use crate::tls::{Options, Tls};
 
 /// How to reach a cluster and one database in it. Clones share what is learnt on the way: the
 /// leader, the members, what each server can do.
@@ -35,6 +39,7 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// What to believe at most of what servers say.
     pub limits: Limits,
+    pub(crate) security: Security,
     pub(crate) store: Arc<dyn NodeStore>,
     pub(crate) memory: Arc<Memory>,
 }
@@ -55,6 +60,7 @@ impl Config {
             timeout: Self::TIMEOUT,
             connect_timeout: Self::CONNECT_TIMEOUT,
             limits: Limits::default(),
+            security: Security::default(),
             store: Arc::new(node_store::Memory::default()),
             memory: Arc::default(),
         }
@@ -66,8 +72,10 @@ impl Config {
         let (scheme, rest) = split_scheme(target);
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let mut save = false;
+        #[cfg(feature = "tls")]
+        let mut tls = Options::default();
         let mut config = match scheme {
-            "dqlite" => hosts_and_database(rest, target)?,
+            "dqlite" | "dqlites" => hosts_and_database(rest, target)?,
             "" => {
                 refuse_file_name(rest)?;
                 hosts_and_database(rest, target)?
@@ -77,7 +85,6 @@ impl Config {
                 Self::new([Address::unix(path, None)])
             }
             "file" => Self::new([]),
-            "dqlites" => return Err(wrong("TLS (dqlites://) is not supported".to_owned())),
             other => return Err(wrong(format!("unknown scheme {other:?}"))),
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -88,8 +95,19 @@ impl Config {
                 "connect_timeout" => config.connect_timeout = duration(&value).map_err(wrong)?,
                 "database" => config.database = value,
                 "save" if scheme == "file" => save = value == "1" || value == "true",
+                #[cfg(feature = "tls")]
+                _ if scheme.ends_with('s') && tls.take(key, &value) => {}
                 _ => return Err(wrong(format!("unknown option {key:?}"))),
             }
+        }
+        #[cfg(not(feature = "tls"))]
+        if scheme == "dqlites" {
+            return Err(wrong("TLS, built without the feature tls,".to_owned()));
+        }
+        #[cfg(feature = "tls")]
+        if scheme == "dqlites" {
+            let loaded = tls.or_environment(variable).load();
+            config.security = Security::Tls(loaded.map_err(|error| wrong(error.to_string()))?);
         }
         if scheme == "file" {
             config.store = file(&absolute(rest).map_err(wrong)?, save)?;
@@ -99,8 +117,9 @@ impl Config {
 
     /// Reads the environment: `DQLITE_URL`, else `DQLITE_HOSTS`, else `localhost:9001`; then
     /// `DQLITE_DATABASE`, `DQLITE_TIMEOUT` and `DQLITE_CONNECT_TIMEOUT` where the URL is silent.
+    /// `DQLITE_TLS_CA`, with `_CERT`, `_KEY` and `_NAME`, means TLS, whatever the URL says.
     pub fn from_env() -> Result<Self> {
-        Self::from_variables(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::from_variables(variable)
     }
 
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
@@ -126,7 +145,27 @@ impl Config {
         if let Some(timeout) = time("DQLITE_CONNECT_TIMEOUT", "connect_timeout=")? {
             config.connect_timeout = timeout;
         }
+        #[cfg(feature = "tls")]
+        if matches!(config.security, Security::Plain) && variable("DQLITE_TLS_CA").is_some() {
+            let loaded = Options::default().or_environment(variable).load();
+            config.security = Security::Tls(loaded.map_err(|error| {
+                Error::config(format!("{error} in DQLITE_TLS_CA, _CERT, _KEY and _NAME"))
+            })?);
+        }
         config.check()
+    }
+
+    /// The same cluster, dialled with TLS. Unix sockets stay without: their mode protects them.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.security = Security::Tls(tls);
+        self
+    }
+
+    /// Whether TCP is dialled with TLS.
+    pub const fn is_secure(&self) -> bool {
+        !matches!(self.security, Security::Plain)
     }
 
     /// The same cluster, another database.
@@ -246,6 +285,11 @@ impl Config {
             tracing::warn!(target: "dqlite", %error, "the members cannot be saved");
         }
     }
+}
+
+/// What the environment says; empty is unsaid.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 #[cfg(feature = "yaml")]
@@ -394,7 +438,8 @@ mod tests {
             ("dqlite://h/%zz", "% escape"),
             ("dqlite://h/:memory:", "not replicated"),
             ("dqlite://h?database=file:x", "URI"),
-            ("dqlites://h/app", "TLS"),
+            ("dqlites://h/app?ca=/no/such/file", "no such file"),
+            ("dqlite://h/app?ca=/no/such/file", "unknown option \"ca\""),
             ("postgres://h/app", "unknown scheme"),
             ("dqlite+unix://node.sock", "not absolute"),
         ] {

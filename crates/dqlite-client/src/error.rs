@@ -41,6 +41,14 @@ pub enum ErrorKind {
     Usage,
     /// A row was expected and there is none.
     NoRows,
+    /// Whether a COMMIT took effect is not known.
+    CommitUnknown,
+    /// A transaction with the same token took effect before.
+    AlreadyApplied,
+    /// Servers died under this statement; it is not sent again for a while.
+    Poison,
+    /// A pool has no connection to give; nothing was sent.
+    Pool,
 }
 
 /// What was learnt from one address while looking for the leader.
@@ -68,6 +76,8 @@ pub enum AttemptKind {
     Unreachable,
     /// The name has no address.
     Unresolved,
+    /// TLS did not come about: a certificate, a version, or none where there should be one.
+    Tls,
     /// Something answered that does not speak the protocol.
     NotDqlite,
     /// The connection was closed before the answer was complete.
@@ -93,6 +103,7 @@ impl AttemptKind {
             Self::Timeout => "timeout",
             Self::Unreachable => "unreachable",
             Self::Unresolved => "unresolved",
+            Self::Tls => "tls",
             Self::NotDqlite => "not-dqlite",
             Self::Closed => "closed",
             Self::NoLeader => "no-leader",
@@ -112,6 +123,7 @@ struct Inner {
     failure: Option<(Failure, FailureKind)>,
     attempts: Vec<Attempt>,
     commit: bool,
+    index: Option<u64>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -162,6 +174,11 @@ impl Error {
         self.0.address.as_deref()
     }
 
+    /// Which of many executions failed, counted from 0.
+    pub fn index(&self) -> Option<u64> {
+        self.0.index
+    }
+
     /// What was learnt from each address while looking for the leader.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.attempts
@@ -180,6 +197,7 @@ impl Error {
             failure: None,
             attempts: Vec::new(),
             commit: false,
+            index: None,
             source: None,
         }))
     }
@@ -218,6 +236,42 @@ impl Error {
         self
     }
 
+    /// The error of one execution among many.
+    pub(crate) fn with_index(mut self, index: u64) -> Self {
+        self.0.index = Some(index);
+        self
+    }
+
+    /// The same with more words.
+    pub(crate) fn with_more(mut self, text: &str) -> Self {
+        self.0.text.push_str(text);
+        self
+    }
+
+    pub(crate) fn poison() -> Self {
+        let text = "servers died under this statement; it is not sent again for 10 s";
+        Self::new(ErrorKind::Poison, text)
+    }
+
+    pub(crate) fn already_applied() -> Self {
+        let text = "a transaction with this token has taken effect before";
+        Self::new(ErrorKind::AlreadyApplied, text).with_verdict(Outcome::Refused, Retry::No)
+    }
+
+    /// A COMMIT was not answered, and nobody could be asked what became of it.
+    pub(crate) fn commit_in_doubt() -> Self {
+        let text = "the commit may have taken effect: nobody could be asked in time";
+        let mut error = Self::new(ErrorKind::CommitUnknown, text);
+        error.0.commit = true;
+        error.with_verdict(Outcome::Unknown, Retry::No)
+    }
+
+    /// Whether the server misses a table.
+    pub(crate) fn is_no_table(&self) -> bool {
+        let failure = self.failure();
+        failure.is_some_and(|failure| failure.message.starts_with("no such table"))
+    }
+
     pub(crate) fn with_verdict(mut self, outcome: Outcome, retry: Retry) -> Self {
         self.0.outcome = outcome;
         self.0.retry = retry;
@@ -240,9 +294,8 @@ impl Error {
         let mut error = Self::new(ErrorKind::Rejected, text)
             .with_address(address)
             .with_verdict(verdict.outcome, verdict.retry);
-        error.0.commit = call.effect == Effect::Commit;
         error.0.failure = Some((failure, verdict.kind));
-        error
+        error.of_commit(call)
     }
 
     /// The answer never came. [`judged`](Self::judged) says what that means for a request.
@@ -259,6 +312,14 @@ impl Error {
             .with_verdict(Outcome::Unknown, Retry::No);
         error.0.source = source;
         error
+    }
+
+    /// The deadline passed, and the server has ended the statement: nothing of it happened.
+    pub(crate) fn ended_after(mut self, after: Duration) -> Self {
+        self.0.kind = ErrorKind::Timeout;
+        let seconds = after.as_secs_f64();
+        self.0.text = format!("{}: ended after {seconds:.1} s", self.0.text);
+        self
     }
 
     /// A session that is over is asked for something.
@@ -278,8 +339,15 @@ impl Error {
             }
             _ => {}
         }
+        self.with_verdict(outcome, retry).of_commit(call)
+    }
+
+    fn of_commit(mut self, call: Call) -> Self {
         self.0.commit = call.effect == Effect::Commit;
-        self.with_verdict(outcome, retry)
+        if self.is_commit_ambiguous() {
+            self.0.kind = ErrorKind::CommitUnknown;
+        }
+        self
     }
 }
 

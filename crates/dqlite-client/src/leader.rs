@@ -17,6 +17,7 @@ use crate::error::{AttemptKind, Error, ErrorKind, Result};
 use crate::flight::{Flight, Shared, lock};
 use crate::hello::{Greeting, Hello, Purpose};
 use crate::search::{Answer, ProbeId, Step};
+use crate::secure::{self, Missed};
 use crate::transport::{self, Targets};
 use crate::wire::{Stream, Wire};
 
@@ -137,7 +138,7 @@ pub(crate) async fn connect(config: &Config, address: &Address, deadline: Instan
 
 async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Instant) -> End {
     let late = |text: &str| Answer::Failed(AttemptKind::Timeout, text.to_owned());
-    let stream = match timeout_at(until.into(), open(&address)).await {
+    let stream = match timeout_at(until.into(), open(config, &address)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err((kind, text))) => return End::Answer(Answer::Failed(kind, text)),
         Err(_) => return End::Answer(late("cannot be reached in time")),
@@ -158,16 +159,17 @@ async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Ins
         Err(error) => End::Answer(match error.kind() {
             ErrorKind::Timeout => late("connected, no answer in time"),
             ErrorKind::Protocol => transport::not_dqlite(),
-            ErrorKind::Lost => transport::closed(&error),
+            ErrorKind::Lost => match secure::answered_in_tls(wire.session_mut().input()) {
+                Some((kind, text)) => Answer::Failed(kind, text),
+                None => transport::closed(&error),
+            },
             _ => return End::Fatal(error),
         }),
     }
 }
 
-type Missed = (AttemptKind, String);
-
 /// Connects to the first place that answers.
-async fn open(address: &Address) -> Result<Box<dyn Stream>, Missed> {
+async fn open(config: &Config, address: &Address) -> Result<Box<dyn Stream>, Missed> {
     let miss = |error: io::Error| transport::miss(&error);
     let targets = match transport::targets(address).map_err(miss)? {
         Some(targets) => targets,
@@ -177,7 +179,8 @@ async fn open(address: &Address) -> Result<Box<dyn Stream>, Missed> {
     for target in targets {
         let limit = (clock::now() + transport::CONNECT_TIMEOUT).into();
         match timeout_at(limit, open_one(&target)).await {
-            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Ok(Socket::Unix(stream))) => return Ok(Box::new(stream)),
+            Ok(Ok(Socket::Tcp(stream))) => return config.security.stream(address, stream).await,
             Ok(Err(failed)) => error = miss(failed),
             Err(_) => error = miss(io::ErrorKind::TimedOut.into()),
         }
@@ -199,7 +202,12 @@ async fn resolve(address: &Address) -> Result<Targets, Missed> {
     }
 }
 
-async fn open_one(target: &SockAddr) -> io::Result<Box<dyn Stream>> {
+enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+async fn open_one(target: &SockAddr) -> io::Result<Socket> {
     let socket = transport::begin(target)?;
     let is_unix = target.domain() == Domain::UNIX;
     let socket = OwnedFd::from(socket);
@@ -207,10 +215,10 @@ async fn open_one(target: &SockAddr) -> io::Result<Box<dyn Stream>> {
         let stream = UnixStream::from_std(socket.into())?;
         stream.writable().await?;
         transport::finish(&SockRef::from(&stream))?;
-        return Ok(Box::new(stream));
+        return Ok(Socket::Unix(stream));
     }
     let stream = TcpStream::from_std(socket.into())?;
     stream.writable().await?;
     transport::finish(&SockRef::from(&stream))?;
-    Ok(Box::new(stream))
+    Ok(Socket::Tcp(stream))
 }

@@ -47,6 +47,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
+//! | `tls` | yes | [`tls`](mod@tls), `dqlites://`, [`Config::with_tls`] |
 //! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`] |
 //! | `yaml` | yes | [`node_store::YamlFile`] |
 //!
@@ -55,12 +56,17 @@
 pub mod address;
 pub mod backoff;
 pub mod blocking;
+mod body;
+pub mod breaker;
+mod bulk;
+mod cache;
 mod clock;
 pub mod cluster;
 pub mod config;
 #[cfg(feature = "tokio")]
 mod connection;
 pub mod convert;
+mod driver;
 pub mod error;
 mod exchange;
 pub mod fd;
@@ -71,23 +77,34 @@ mod leader;
 mod memory;
 pub mod node_store;
 pub mod params;
+pub mod pool;
+pub mod rerun;
 pub mod row;
 pub mod search;
+mod secure;
 mod statement;
+#[cfg(feature = "tls")]
+pub mod tls;
+pub mod token;
 pub mod transaction;
 mod transport;
 #[cfg(feature = "tokio")]
 mod wire;
 
 pub use address::Address;
+pub use bulk::Many;
 pub use config::Config;
 #[cfg(feature = "tokio")]
-pub use connection::{Connection, Transaction, connect};
-pub use convert::{FromValue, ToParam};
+pub use connection::{Connection, Rows, Transaction, connect};
+pub use convert::{FromRow, FromValue, ToParam};
 pub use dqlite_proto as proto;
 pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use error::{Attempt, AttemptKind, Error, ErrorKind, Result};
 pub use params::Params;
+#[cfg(feature = "tokio")]
+pub use pool::Pool;
+pub use rerun::Policy;
 pub use row::Row;
 pub use statement::Done;
+pub use token::Token;
 pub use transaction::Behavior;

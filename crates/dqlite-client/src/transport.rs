@@ -14,6 +14,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use crate::address::{Address, Place};
 use crate::error::{AttemptKind, Error, reason};
 use crate::search::Answer;
+use crate::secure;
 
 /// A dead peer is noticed within this time even when nothing is sent.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -123,7 +124,12 @@ pub(crate) fn not_dqlite() -> Answer {
 
 /// An attempt whose connection ended before the answer was complete.
 pub(crate) fn closed(error: &Error) -> Answer {
-    Answer::Failed(AttemptKind::Closed, error.to_string())
+    use std::error::Error as _;
+    let cause = error.source().and_then(|cause| cause.downcast_ref());
+    let (kind, text) = cause
+        .and_then(secure::refusal)
+        .unwrap_or_else(|| (AttemptKind::Closed, error.to_string()));
+    Answer::Failed(kind, text)
 }
 
 /// A name that leads nowhere.

@@ -7,9 +7,11 @@
 //! | [`ask`](mod@ask) | one request to one node, behind its client's back |
 //! | [`engine`](mod@engine) | the engine that tests run on |
 //! | [`stock`] | stock engines in processes of their own, for comparison |
+//! | [`certificates`] | signers and certificates, good and bad |
 //! | [`ports`] | ports from the operating system that stay free for a while |
 
 pub mod ask;
+pub mod certificates;
 pub mod cluster;
 pub mod engine;
 pub mod fake_server;

@@ -1,7 +1,7 @@
 //! One connection: a non-blocking socket and the session on it.
 
 use std::cell::RefCell;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,7 +12,8 @@ use socket2::{Domain, SockRef, Socket};
 use super::wait::{Interrupt, wait};
 use crate::address::Address;
 use crate::error::{Error, ErrorKind, Loss, Result};
-use crate::exchange::{Drain, Exchange, Stop};
+use crate::exchange::{self, Drain, Exchange, Stop};
+use crate::secure::Channel;
 use crate::transport;
 
 /// Bytes taken from the kernel in one call.
@@ -28,6 +29,7 @@ thread_local! {
 pub struct Link {
     socket: Arc<Socket>,
     is_tcp: bool,
+    channel: Channel,
     session: Session,
     address: Address,
     /// A part of a reply has come, and more is due.
@@ -46,11 +48,17 @@ pub enum Filled {
 }
 
 impl Link {
-    pub(super) fn new(socket: Socket, session: Session, address: Address) -> Self {
+    pub(super) fn new(
+        socket: Socket,
+        channel: Channel,
+        session: Session,
+        address: Address,
+    ) -> Self {
         let domain = socket.domain().unwrap_or(Domain::UNIX);
         Self {
             socket: Arc::new(socket),
             is_tcp: domain != Domain::UNIX,
+            channel,
             session,
             address,
             mid_reply: false,
@@ -80,16 +88,18 @@ impl Link {
         if self.session.pending() <= 1 {
             self.mid_reply = false;
         }
-        while !self.session.output().is_empty() {
-            let flags = nix::libc::MSG_NOSIGNAL;
-            match self.socket.send_with_flags(self.session.output(), flags) {
-                Ok(bytes) => self.session.sent(bytes),
+        let (channel, session) = (&mut self.channel, &mut self.session);
+        while channel.is_open() && !session.output().is_empty() {
+            match channel.send(&self.socket, session.output()) {
+                Ok(bytes) => session.sent(bytes),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::lost(self.address.as_str(), Loss::Io(error))),
             }
         }
-        Ok(true)
+        channel
+            .flush(&self.socket)
+            .map_err(|error| Error::lost(self.address.as_str(), Loss::Io(error)))
     }
 
     /// Reads once. Poll [`event`](Self::event) afterwards until it yields nothing.
@@ -100,13 +110,9 @@ impl Link {
             transport::hurry(&SockRef::from(&*self.socket));
         }
         let (socket, session) = (&*self.socket, &mut self.session);
-        let read = SCRATCH.with_borrow_mut(|scratch| {
-            let read = (&mut &*socket).read(scratch);
-            if let Ok(bytes) = read {
-                session.input().extend_from_slice(&scratch[..bytes]);
-            }
-            read
-        });
+        let channel = &mut self.channel;
+        let read =
+            SCRATCH.with_borrow_mut(|scratch| channel.fill(socket, scratch, session.input()));
         match read {
             Ok(0) => Ok(Filled::Eof),
             Ok(bytes) => {
@@ -132,9 +138,20 @@ impl Link {
         })
     }
 
+    /// Whether requests can leave: the server is verified, or need not be.
+    pub(super) fn is_open(&self) -> bool {
+        self.channel.is_open()
+    }
+
     /// The error for a connection that the server has closed.
     pub fn closed(&self) -> Error {
         Error::lost(self.address.as_str(), Loss::Closed)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.channel.close(&self.socket);
     }
 }
 
@@ -150,9 +167,16 @@ impl AsFd for Link {
     }
 }
 
+/// Whether a request would be the first thing that happens. Nothing is sent.
+pub(crate) fn is_quiet(link: &Link) -> bool {
+    let idle = link.session.is_idle() && !link.session.is_lost();
+    idle && transport::is_quiet(&SockRef::from(&*link.socket))
+}
+
 /// Makes sure that a request would reach somebody: reads what is left of abandoned replies, and
 /// notices when the server has closed the connection meanwhile. Nothing of the caller is sent.
 pub(crate) fn ready(link: &mut Link, deadline: Instant, interrupt: Interrupt<'_>) -> Result<()> {
+    exchange::cut(&mut link.session);
     if !link.session.is_idle() {
         drive(link, &mut Drain, Instant::now(), deadline, interrupt)
             .map_err(|stop| stop.plain(&mut link.session, link.address.as_str()))?;
@@ -173,8 +197,14 @@ pub(crate) fn run<X: Exchange>(
     interrupt: Interrupt<'_>,
 ) -> Result<X::Output> {
     let started = Instant::now();
-    drive(link, exchange, started, deadline, interrupt)
-        .map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()))
+    let result = match drive(link, exchange, started, deadline, interrupt) {
+        Err(Stop::Late(after)) if exchange::end(&mut link.session) => {
+            let until = Instant::now() + exchange::GRACE;
+            Stop::ended(after, drive(link, exchange, started, until, interrupt))
+        }
+        result => result,
+    };
+    result.map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()))
 }
 
 fn drive<X: Exchange>(

@@ -18,6 +18,7 @@ use crate::error::{AttemptKind, Error, ErrorKind, Result};
 use crate::exchange::Exchange;
 use crate::hello::{Greeting, Hello, Purpose};
 use crate::search::Answer;
+use crate::secure;
 use crate::transport::{self, Targets};
 
 /// How an attempt ended.
@@ -126,6 +127,7 @@ impl Attempt {
         let text = match self.state {
             State::Resolving(..) => "the name was not resolved in time",
             State::Connecting(..) => "cannot be reached in time",
+            State::Talking(ref link, ..) if !link.is_open() => "tls: no handshake in time",
             _ => "connected, no answer in time",
         };
         End::Answer(Answer::Failed(AttemptKind::Timeout, text.to_owned()))
@@ -173,13 +175,23 @@ impl Attempt {
     fn greet(&mut self, socket: Socket) -> Ended<()> {
         let mut session = self.config.session(&self.address);
         let hello = Hello::start(&mut session, self.address.clone(), self.purpose.clone());
-        let link = Box::new(Link::new(socket, session, self.address.clone()));
+        let channel = self.config.security.channel(&self.address);
+        let channel = channel.map_err(|(kind, text)| End::Answer(Answer::Failed(kind, text)))?;
+        let link = Box::new(Link::new(socket, channel, session, self.address.clone()));
         self.talk(link, hello.map_err(End::Fatal)?, false)
     }
 
     fn talk(&mut self, mut link: Box<Link>, mut hello: Hello, readable: bool) -> Ended<()> {
-        if readable && link.fill().map_err(broken)? == Filled::Eof {
-            return Err(broken(link.closed()));
+        let filled = if readable {
+            link.fill()
+        } else {
+            Ok(Filled::WouldBlock)
+        };
+        if !matches!(filled, Ok(Filled::Bytes(_) | Filled::WouldBlock)) {
+            if let Some((kind, text)) = secure::answered_in_tls(link.session_mut().input()) {
+                return Err(End::Answer(Answer::Failed(kind, text)));
+            }
+            return Err(broken(filled.err().unwrap_or_else(|| link.closed())));
         }
         while let Some(event) = link.event().map_err(broken)? {
             if let Some(greeting) = greeting(&mut link, &mut hello, event)? {
