@@ -17,25 +17,50 @@
 
 use std::time::{Duration, Instant};
 
+use crate::address::Address;
+use crate::body::{Body, Runs};
+use crate::bulk::Many;
 use crate::config::Config;
-use crate::error::Result;
+use crate::convert::FromRow;
+use crate::driver::{Driver, now};
+use crate::error::{Error, Result};
+use crate::exchange::{self, Exchange};
 use crate::fd::{self, Link, never};
 use crate::params::Params;
+use crate::rerun::Policy;
 use crate::row::Row;
-use crate::statement::{Answer, Done, Plan, only_row};
-use crate::transaction::{Behavior, State, commit_pauses, commits_again, is_rolled_back};
+use crate::statement::{Done, only_row, typed};
+use crate::token::Token;
+use crate::transaction::Behavior;
+
+mod rows;
+mod transaction;
 
 pub use crate::cluster::blocking::{Admin, probe};
+pub use crate::pool::blocking::{Guard, Pool};
+pub use rows::Rows;
+pub use transaction::Transaction;
 
 /// A session with one database on the leader.
 ///
 /// It lives as long as the node leads and the connection holds. After an error, look at
 /// [`is_lost`](Self::is_lost): a lost connection serves again after [`reconnect`](Self::reconnect).
+///
+/// # Deadlines
+///
+/// Every call ends at its deadline, the configuration's `timeout` or that of
+/// [`within`](Self::within). A server of this project is told to end the statement then, and is
+/// given 200 ms to say what became of it; any other lets it run on. The error says whether the
+/// statement may have happened. Its reply is read and thrown away before the next call, and an
+/// open transaction can only be rolled back.
+///
+/// # Prepared statements
+///
+/// A text that is executed a second time is prepared, and runs by its id from then on. The 64
+/// used last stay so, as long as the session lives.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
-    link: Link,
-    state: State,
+    body: Body<Link>,
 }
 
 impl Connection {
@@ -44,26 +69,24 @@ impl Connection {
     /// Whatever the error, nothing was executed.
     pub fn open(config: &Config) -> Result<Self> {
         Ok(Self {
-            link: dial(config)?,
-            config: config.clone(),
-            state: State::None,
+            body: now(Body::open(config))?,
         })
     }
 
     /// Runs one statement and reports what it changed; rows, if it yields any, are dropped.
     ///
     /// A wrong number of parameters, or several statements, are errors of kind Usage; nothing is
-    /// sent.
-    ///
-    /// [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have
+    /// sent. [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have
     /// happened.
     pub fn execute(&mut self, sql: &str, params: impl Params) -> Result<Done> {
-        Ok(self.run(sql, params)?.done)
+        let plan = self.body.plan(sql, params)?;
+        Ok(now(self.body.run(plan))?.done)
     }
 
     /// Runs one statement and returns its rows.
     pub fn query(&mut self, sql: &str, params: impl Params) -> Result<Vec<Row>> {
-        Ok(self.run(sql, params)?.rows)
+        let plan = self.body.plan(sql, params)?;
+        Ok(now(self.body.run(plan))?.rows)
     }
 
     /// Runs one statement and returns its first row, if it yields any.
@@ -76,6 +99,45 @@ impl Connection {
         only_row(self.query_opt(sql, params)?)
     }
 
+    /// Runs one statement and returns its rows as values of a type.
+    pub fn query_as<T: FromRow>(&mut self, sql: &str, params: impl Params) -> Result<Vec<T>> {
+        typed(&self.query(sql, params)?)
+    }
+
+    /// Runs one statement whose rows are handed out as they come: see [`Rows`].
+    pub fn query_stream(&mut self, sql: &str, params: impl Params) -> Result<Rows<'_>> {
+        let plan = self.body.plan(sql, params)?.into_owned();
+        Rows::start(&mut self.body, plan)
+    }
+
+    /// Runs a read whose answer is current whoever led meanwhile: no write that was acknowledged
+    /// before the call is missing. It costs a write to the table `_dqlite_fence`, which is made
+    /// when it is needed, and so a round of replication.
+    pub fn query_linearizable(&mut self, sql: &str, params: impl Params) -> Result<Vec<Row>> {
+        let plan = self.body.plan_read(sql, params)?;
+        now(self.body.query_linearizable(&plan))
+    }
+
+    /// Runs one INSERT, REPLACE, UPDATE or DELETE with many sets of parameters, all or none: in a
+    /// transaction of its own.
+    ///
+    /// Up to 512 executions are under way at once. After an error
+    /// [`Error::index`](crate::Error::index) says which set it was, and nothing has happened,
+    /// unless the outcome is Unknown: then the text says why.
+    pub fn execute_many<I>(&mut self, sql: &str, sets: I) -> Result<Many>
+    where
+        I: IntoIterator<Item: Params, IntoIter: Send>,
+    {
+        now(self.body.execute_many(sql, sets.into_iter()))
+    }
+
+    /// Runs the statements of a script one after the other, each on its own: what ran before an
+    /// error stays. In a transaction use [`Transaction::execute_batch`].
+    /// [`Error::index`](crate::Error::index) says which statement failed.
+    pub fn execute_batch(&mut self, script: &str) -> Result<()> {
+        now(self.body.execute_batch(script))
+    }
+
     /// Begins a transaction that has the write lock from the start.
     pub fn transaction(&mut self) -> Result<Transaction<'_>> {
         self.transaction_with(Behavior::Immediate)
@@ -83,141 +145,159 @@ impl Connection {
 
     /// Begins a transaction.
     pub fn transaction_with(&mut self, behavior: Behavior) -> Result<Transaction<'_>> {
-        let deadline = self.deadline();
-        self.roll_back_abandoned(deadline)?;
-        let begun = self.send(behavior.sql(), (), deadline);
-        self.state = State::after_begin(begun.as_ref().err());
-        begun.map(|_| Transaction { connection: self })
+        Transaction::begin(&mut self.body, behavior)
+    }
+
+    /// Runs a function in a transaction and commits it. Runs it again when that is proven to be
+    /// harmless: nothing was sent, or another node leads, or a lock was taken.
+    ///
+    /// The function may run several times, so its effects should be in the database only. Its
+    /// errors roll the transaction back and are returned. An error of kind `CommitUnknown` says
+    /// that the COMMIT was not answered;
+    /// [`with_transaction_once`](Self::with_transaction_once) finds out what became of it. Bounded
+    /// by [`Policy::default`].
+    ///
+    /// ```no_run
+    /// # fn example(connection: &mut dqlite_client::blocking::Connection) -> dqlite_client::Result<()> {
+    /// let left: i64 = connection.with_transaction(|tx| {
+    ///     tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,))?;
+    ///     tx.query_one("SELECT n FROM stock WHERE id = ?", (7,))?.get(0)
+    /// })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn with_transaction<T, E: From<Error>>(
+        &mut self,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.with_transaction_as(&Policy::default(), None, run)
+    }
+
+    /// The same, exactly once: the token is kept in the same transaction, so that a COMMIT whose
+    /// answer was lost is looked up. See [`token`](crate::token) for how long it is remembered.
+    ///
+    /// An error of kind `AlreadyApplied` says that an earlier call with this token took effect.
+    pub fn with_transaction_once<T, E: From<Error>>(
+        &mut self,
+        token: &Token,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.with_transaction_as(&Policy::default(), Some(token), run)
+    }
+
+    /// The same with other bounds, with or without a token.
+    pub fn with_transaction_as<T, E: From<Error>>(
+        &mut self,
+        policy: &Policy,
+        token: Option<&Token>,
+        mut run: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut runs = Runs::new(policy, token)?;
+        let mut body = self.body.limited(&runs);
+        loop {
+            if let Some(value) = now(body.begin_run(&mut runs))? {
+                return Ok(value);
+            }
+            let mut transaction = Transaction::of(&mut body);
+            let result = run(&mut transaction);
+            transaction.leave();
+            if let Some(result) = now(body.end_run(&mut runs, result)) {
+                return result;
+            }
+        }
+    }
+
+    /// Forgets tokens that are older; how many there were.
+    pub fn forget_tokens(&mut self, older_than: Duration) -> Result<u64> {
+        now(self.body.forget_tokens(older_than))
+    }
+
+    /// Sets the time for the next call alone.
+    pub const fn within(&mut self, time: Duration) -> &mut Self {
+        self.body.within(time);
+        self
     }
 
     /// Whether the session has ended: nothing can be sent any more.
     pub fn is_lost(&self) -> bool {
-        self.link.session().is_lost()
+        self.body.is_lost()
     }
 
     /// Finds the leader again and begins a new session. A transaction of the old one is gone.
     pub fn reconnect(&mut self) -> Result<()> {
-        self.link = dial(&self.config)?;
-        self.state = State::None;
-        Ok(())
+        now(self.body.reconnect())
     }
 
     /// The address of the server.
     pub fn address(&self) -> &str {
-        self.link.address().as_str()
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.config.timeout
-    }
-
-    fn run(&mut self, sql: &str, params: impl Params) -> Result<Answer> {
-        let deadline = self.deadline();
-        self.roll_back_abandoned(deadline)?;
-        self.send(sql, params, deadline)
-    }
-
-    fn send(&mut self, sql: &str, params: impl Params, deadline: Instant) -> Result<Answer> {
-        let address = self.link.address().to_string();
-        let plan = Plan::new(sql, params, self.state, self.link.session().class())?;
-        let rolls_back = plan.rolls_back();
-        let result = if let Err(error) = fd::ready(&mut self.link, deadline, &mut never) {
-            Err(plan.not_sent(error))
-        } else {
-            let mut running = plan.start(self.link.session_mut(), &address)?;
-            fd::run(&mut self.link, &mut running, deadline, &mut never)
-        };
-        result.inspect_err(|error| {
-            self.state = self.state.after(error, rolls_back);
-            if self.link.session().is_lost() {
-                self.config.forget(self.link.address());
-            }
-        })
-    }
-
-    /// Ends a transaction that was dropped.
-    fn roll_back_abandoned(&mut self, deadline: Instant) -> Result<()> {
-        if self.state == State::Abandoned {
-            tracing::debug!(target: "dqlite", "rolling back a transaction that was dropped");
-            self.roll_back(deadline)?;
-        }
-        Ok(())
-    }
-
-    fn roll_back(&mut self, deadline: Instant) -> Result<()> {
-        self.state = State::None;
-        match self.send("ROLLBACK", (), deadline) {
-            Err(error) if !is_rolled_back(&error) => {
-                self.state = State::Abandoned;
-                Err(error)
-            }
-            _ => Ok(()),
-        }
+        self.body.driver.address().as_str()
     }
 }
 
-fn dial(config: &Config) -> Result<Link> {
-    fd::dial(config, Instant::now() + config.connect_timeout, &mut never)
+/// What a pool must know and do.
+impl Connection {
+    /// Whether the next caller would find it as the first one did, as far as the kernel and the
+    /// session know. Nothing is sent.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.body.is_fresh() && self.body.driver.is_quiet()
+    }
+
+    /// Makes it fresh: nothing of an earlier caller is under way or open. After an error it must
+    /// be closed.
+    pub(crate) fn reset(&mut self, deadline: Instant) -> Result<()> {
+        now(self.body.reset(deadline))
+    }
+
+    /// Asks the server whether the session serves. After an error it must be closed.
+    pub(crate) fn check(&mut self, deadline: Instant) -> Result<()> {
+        now(self.body.check(deadline))
+    }
+
+    /// Where it leads.
+    pub(crate) const fn server(&self) -> &Address {
+        self.body.driver.address()
+    }
 }
 
-/// A transaction. Dropped without [`commit`](Self::commit) it is rolled back before the next use
-/// of the connection.
-#[derive(Debug)]
-pub struct Transaction<'c> {
-    connection: &'c mut Connection,
-}
-
-impl Transaction<'_> {
-    /// As [`Connection::execute`].
-    pub fn execute(&mut self, sql: &str, params: impl Params) -> Result<Done> {
-        self.connection.execute(sql, params)
+impl Driver for Link {
+    async fn dial(config: &Config, deadline: Instant) -> Result<Self> {
+        fd::dial(config, deadline, &mut never)
     }
 
-    /// As [`Connection::query`].
-    pub fn query(&mut self, sql: &str, params: impl Params) -> Result<Vec<Row>> {
-        self.connection.query(sql, params)
+    fn session(&self) -> &dqlite_proto::Session {
+        self.session()
     }
 
-    /// As [`Connection::query_opt`].
-    pub fn query_opt(&mut self, sql: &str, params: impl Params) -> Result<Option<Row>> {
-        self.connection.query_opt(sql, params)
+    fn session_mut(&mut self) -> &mut dqlite_proto::Session {
+        self.session_mut()
     }
 
-    /// As [`Connection::query_one`].
-    pub fn query_one(&mut self, sql: &str, params: impl Params) -> Result<Row> {
-        self.connection.query_one(sql, params)
+    fn address(&self) -> &Address {
+        self.address()
     }
 
-    /// Makes everything durable. An error whose
-    /// [`is_commit_ambiguous`](crate::Error::is_commit_ambiguous) is true leaves that open.
-    pub fn commit(self) -> Result<()> {
-        let deadline = self.connection.deadline();
-        let mut pauses = commit_pauses();
-        loop {
-            match self.connection.send("COMMIT", (), deadline) {
-                Err(error) if commits_again(&error, deadline) => {
-                    std::thread::sleep(pauses.next(Duration::MAX));
-                }
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    self.connection.state = State::None;
-                    return Ok(());
-                }
-            }
+    async fn ready(&mut self, deadline: Instant) -> Result<()> {
+        fd::ready(self, deadline, &mut never)
+    }
+
+    async fn run<X>(&mut self, exchange: &mut X, deadline: Instant) -> Result<X::Output>
+    where
+        X: Exchange<Output: Send> + Send,
+    {
+        fd::run(self, exchange, deadline, &mut never)
+    }
+
+    fn is_quiet(&self) -> bool {
+        fd::is_quiet(self)
+    }
+
+    fn cut(&mut self) {
+        if exchange::cut(self.session_mut()) {
+            // What the kernel does not take now is sent with the next call.
+            let _ = self.flush();
         }
     }
 
-    /// Undoes everything.
-    pub fn rollback(self) -> Result<()> {
-        let deadline = self.connection.deadline();
-        self.connection.roll_back(deadline)
-    }
-}
-
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if self.connection.state != State::None {
-            self.connection.state = State::Abandoned;
-        }
+    async fn sleep(time: Duration) {
+        std::thread::sleep(time);
     }
 }

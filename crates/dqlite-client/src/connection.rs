@@ -2,15 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use crate::backoff::Backoff;
+use crate::address::Address;
+use crate::body::{Body, Runs};
+use crate::bulk::Many;
 use crate::config::Config;
-use crate::error::Result;
+use crate::convert::FromRow;
+use crate::driver::Driver;
+use crate::error::{Error, Result};
+use crate::exchange::Exchange;
 use crate::leader;
 use crate::params::Params;
+use crate::rerun::Policy;
 use crate::row::Row;
-use crate::statement::{Answer, Done, Plan, only_row};
-use crate::transaction::{Behavior, State, commit_pauses, commits_again, is_rolled_back};
+use crate::statement::{Done, only_row, typed};
+use crate::token::Token;
+use crate::transaction::Behavior;
 use crate::wire::Wire;
+
+mod rows;
+mod transaction;
+
+pub use rows::Rows;
+pub use transaction::Transaction;
 
 /// Finds the leader and opens the database of `config`, within its `connect_timeout`.
 ///
@@ -18,9 +31,7 @@ use crate::wire::Wire;
 /// left when it returns or is dropped.
 pub async fn connect(config: &Config) -> Result<Connection> {
     Ok(Connection {
-        wire: dial(config).await?,
-        config: config.clone(),
-        state: State::None,
+        body: Body::open(config).await?,
     })
 }
 
@@ -29,13 +40,22 @@ pub async fn connect(config: &Config) -> Result<Connection> {
 /// It lives as long as the node leads and the connection holds. After an error, look at
 /// [`is_lost`](Self::is_lost): a lost connection serves again after [`reconnect`](Self::reconnect).
 ///
-/// A call may be given up by dropping its future. The statement may then have run; its reply is
-/// read and thrown away before the next call, and an open transaction can only be rolled back.
+/// # Deadlines and giving up
+///
+/// Every call ends at its deadline, the configuration's `timeout` or that of
+/// [`within`](Self::within), and may be given up earlier by dropping its future. A server of this
+/// project is told to end the statement; any other lets it run on. A call that ended at its
+/// deadline says whether the statement may have happened, and our servers are given 200 ms more to
+/// say so themselves. Either way the reply is read and thrown away before the next call, and an
+/// open transaction in which a write was given up can only be rolled back.
+///
+/// # Prepared statements
+///
+/// A text that is executed a second time is prepared, and runs by its id from then on. The 64
+/// used last stay so, as long as the session lives.
 #[derive(Debug)]
 pub struct Connection {
-    config: Config,
-    wire: Wire,
-    state: State,
+    body: Body<Wire>,
 }
 
 impl Connection {
@@ -44,14 +64,21 @@ impl Connection {
     /// A wrong number of parameters, or several statements, are errors of kind Usage; nothing is
     /// sent. [`Error::outcome`](crate::Error::outcome) tells whether a failed statement may have
     /// happened.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// let done = connection.execute("INSERT INTO t (name) VALUES (?)", ("one",)).await?;
+    /// println!("row {:?}", done.last_insert_id);
+    /// # Ok(()) }
+    /// ```
     pub fn execute(
         &mut self,
         sql: &str,
         params: impl Params,
     ) -> impl Future<Output = Result<Done>> + Send {
         // Parameters become bytes at once: values that may not leave the thread need not.
-        let plan = self.plan(sql, params);
-        async move { Ok(self.run(plan?).await?.done) }
+        let plan = self.body.plan(sql, params);
+        async move { Ok(self.body.run(plan?).await?.done) }
     }
 
     /// Runs one statement and returns its rows.
@@ -60,8 +87,8 @@ impl Connection {
         sql: &str,
         params: impl Params,
     ) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        let plan = self.plan(sql, params);
-        async move { Ok(self.run(plan?).await?.rows) }
+        let plan = self.body.plan(sql, params);
+        async move { Ok(self.body.run(plan?).await?.rows) }
     }
 
     /// Runs one statement and returns its first row, if it yields any.
@@ -84,6 +111,77 @@ impl Connection {
         async move { only_row(row.await?) }
     }
 
+    /// Runs one statement and returns its rows as values of a type.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// let people: Vec<(i64, String)> = connection.query_as("SELECT id, name FROM t", ()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn query_as<T: FromRow>(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Vec<T>>> + Send {
+        let rows = self.query(sql, params);
+        async move { typed(&rows.await?) }
+    }
+
+    /// Runs one statement whose rows are handed out as they come: see [`Rows`].
+    pub fn query_stream(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Rows<'_>>> + Send {
+        let plan = self
+            .body
+            .plan(sql, params)
+            .map(crate::statement::Plan::into_owned);
+        async move { Rows::start(&mut self.body, plan?).await }
+    }
+
+    /// Runs a read whose answer is current whoever led meanwhile: no write that was acknowledged
+    /// before the call is missing.
+    ///
+    /// A plain query is answered by the leader from memory; one that has been replaced and does
+    /// not know it yet may answer with what was current a moment ago. This costs a write to the
+    /// table `_dqlite_fence`, which is made when it is needed, and so a round of replication.
+    pub fn query_linearizable(
+        &mut self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        let plan = self.body.plan_read(sql, params);
+        async move { self.body.query_linearizable(&plan?).await }
+    }
+
+    /// Runs one INSERT, REPLACE, UPDATE or DELETE with many sets of parameters, all or none: in a
+    /// transaction of its own.
+    ///
+    /// Up to 512 executions are under way at once. After an error
+    /// [`Error::index`](crate::Error::index) says which set it was, and nothing has happened,
+    /// unless the outcome is Unknown: then the text says why.
+    ///
+    /// ```no_run
+    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// let sets = (0..1000).map(|n| (n, format!("row {n}")));
+    /// connection.execute_many("INSERT INTO t VALUES (?, ?)", sets).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn execute_many<I>(&mut self, sql: &str, sets: I) -> Result<Many>
+    where
+        I: IntoIterator<Item: Params, IntoIter: Send>,
+    {
+        self.body.execute_many(sql, sets.into_iter()).await
+    }
+
+    /// Runs the statements of a script one after the other, each on its own: what ran before an
+    /// error stays. In a transaction use [`Transaction::execute_batch`].
+    /// [`Error::index`](crate::Error::index) says which statement failed.
+    pub async fn execute_batch(&mut self, script: &str) -> Result<()> {
+        self.body.execute_batch(script).await
+    }
+
     /// Begins a transaction that has the write lock from the start.
     pub async fn transaction(&mut self) -> Result<Transaction<'_>> {
         self.transaction_with(Behavior::Immediate).await
@@ -91,175 +189,178 @@ impl Connection {
 
     /// Begins a transaction.
     pub async fn transaction_with(&mut self, behavior: Behavior) -> Result<Transaction<'_>> {
-        let deadline = self.deadline();
-        self.roll_back_abandoned(deadline).await?;
-        let plan = self.plan(behavior.sql(), ())?;
-        // If this future is dropped, the transaction may begin nevertheless.
-        self.state = State::Abandoned;
-        let begun = self.send(plan, deadline, State::None).await;
-        self.state = State::after_begin(begun.as_ref().err());
-        begun.map(|_| Transaction { connection: self })
+        Transaction::begin(&mut self.body, behavior).await
+    }
+
+    /// Runs a function in a transaction and commits it. Runs it again when that is proven to be
+    /// harmless: nothing was sent, or another node leads, or a lock was taken.
+    ///
+    /// The function may run several times, so its effects should be in the database only. Its
+    /// errors roll the transaction back and are returned. An error of kind `CommitUnknown` says
+    /// that the COMMIT was not answered;
+    /// [`with_transaction_once`](Self::with_transaction_once) finds out what became of it. Bounded
+    /// by [`Policy::default`].
+    ///
+    /// ```no_run
+    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// let left: i64 = connection
+    ///     .with_transaction(async |tx| {
+    ///         tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,)).await?;
+    ///         tx.query_one("SELECT n FROM stock WHERE id = ?", (7,)).await?.get(0)
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn with_transaction<T, E: From<Error>>(
+        &mut self,
+        run: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.with_transaction_as(&Policy::default(), None, run)
+            .await
+    }
+
+    /// The same, exactly once: the token is kept in the same transaction, so that a COMMIT whose
+    /// answer was lost is looked up. See [`token`](crate::token) for how long it is remembered.
+    ///
+    /// An error of kind `AlreadyApplied` says that an earlier call with this token took effect.
+    ///
+    /// ```no_run
+    /// # use dqlite_client::Token;
+    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// connection
+    ///     .with_transaction_once(&Token::from("order 4711"), async |tx| {
+    ///         tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,)).await
+    ///     })
+    ///     .await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn with_transaction_once<T, E: From<Error>>(
+        &mut self,
+        token: &Token,
+        run: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.with_transaction_as(&Policy::default(), Some(token), run)
+            .await
+    }
+
+    /// The same with other bounds, with or without a token.
+    pub async fn with_transaction_as<T, E: From<Error>>(
+        &mut self,
+        policy: &Policy,
+        token: Option<&Token>,
+        mut run: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut runs = Runs::new(policy, token)?;
+        let mut body = self.body.limited(&runs);
+        loop {
+            if let Some(value) = body.begin_run(&mut runs).await? {
+                return Ok(value);
+            }
+            let mut transaction = Transaction::of(&mut body);
+            let result = run(&mut transaction).await;
+            transaction.leave();
+            if let Some(result) = body.end_run(&mut runs, result).await {
+                return result;
+            }
+        }
+    }
+
+    /// Forgets tokens that are older; how many there were.
+    pub async fn forget_tokens(&mut self, older_than: Duration) -> Result<u64> {
+        self.body.forget_tokens(older_than).await
+    }
+
+    /// Sets the time for the next call alone.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// let rows = connection.within(Duration::from_secs(1)).query("SELECT * FROM t", ()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub const fn within(&mut self, time: Duration) -> &mut Self {
+        self.body.within(time);
+        self
     }
 
     /// Whether the session has ended: nothing can be sent any more.
     pub fn is_lost(&self) -> bool {
-        self.wire.session().is_lost()
+        self.body.is_lost()
     }
 
     /// Finds the leader again and begins a new session. A transaction of the old one is gone.
     pub async fn reconnect(&mut self) -> Result<()> {
-        self.wire = dial(&self.config).await?;
-        self.state = State::None;
-        Ok(())
+        self.body.reconnect().await
     }
 
     /// The address of the server.
     pub fn address(&self) -> &str {
-        self.wire.address().as_str()
-    }
-
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.config.timeout
-    }
-
-    fn plan<'s>(&self, sql: &'s str, params: impl Params) -> Result<Plan<'s>> {
-        Plan::new(sql, params, self.state, self.wire.session().class())
-    }
-
-    async fn run(&mut self, plan: Plan<'_>) -> Result<Answer> {
-        let deadline = self.deadline();
-        self.roll_back_abandoned(deadline).await?;
-        let before = self.state;
-        self.state = before.while_running();
-        self.send(plan, deadline, before).await
-    }
-
-    /// Sends a statement; afterwards the transaction is what `before` has become by it.
-    async fn send(&mut self, plan: Plan<'_>, deadline: Instant, before: State) -> Result<Answer> {
-        let rolls_back = plan.rolls_back();
-        let result = if let Err(error) = self.wire.ready(deadline).await {
-            Err(plan.not_sent(error))
-        } else {
-            let address = self.wire.address().to_string();
-            match plan.start(self.wire.session_mut(), &address) {
-                Ok(mut running) => self.wire.run(&mut running, deadline).await,
-                Err(error) => Err(error),
-            }
-        };
-        self.state = match &result {
-            Ok(_) => before,
-            Err(error) => before.after(error, rolls_back),
-        };
-        if self.wire.session().is_lost() {
-            self.config.forget(self.wire.address());
-        }
-        result
-    }
-
-    /// Ends a transaction that was dropped.
-    async fn roll_back_abandoned(&mut self, deadline: Instant) -> Result<()> {
-        if self.state == State::Abandoned {
-            tracing::debug!(target: "dqlite", "rolling back a transaction that was dropped");
-            self.roll_back(deadline).await?;
-        }
-        Ok(())
-    }
-
-    async fn roll_back(&mut self, deadline: Instant) -> Result<()> {
-        self.state = State::Abandoned;
-        let plan = self.plan("ROLLBACK", ())?;
-        match self.send(plan, deadline, State::Abandoned).await {
-            Err(error) if !is_rolled_back(&error) => {
-                self.state = State::Abandoned;
-                Err(error)
-            }
-            _ => {
-                self.state = State::None;
-                Ok(())
-            }
-        }
+        self.body.driver.address().as_str()
     }
 }
 
-async fn dial(config: &Config) -> Result<Wire> {
-    let deadline = Instant::now() + config.connect_timeout;
-    leader::search(config, Some(&config.database), deadline).await
-}
-
-/// A transaction. Dropped without [`commit`](Self::commit) it is rolled back before the next use
-/// of the connection.
-#[derive(Debug)]
-pub struct Transaction<'c> {
-    connection: &'c mut Connection,
-}
-
-impl Transaction<'_> {
-    /// As [`Connection::execute`].
-    pub fn execute(
-        &mut self,
-        sql: &str,
-        params: impl Params,
-    ) -> impl Future<Output = Result<Done>> + Send {
-        self.connection.execute(sql, params)
+/// What a pool must know and do.
+impl Connection {
+    /// Whether the next caller would find it as the first one did, as far as the kernel and the
+    /// session know. Nothing is sent.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.body.is_fresh() && self.body.driver.is_quiet()
     }
 
-    /// As [`Connection::query`].
-    pub fn query(
-        &mut self,
-        sql: &str,
-        params: impl Params,
-    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
-        self.connection.query(sql, params)
+    /// Makes it fresh: nothing of an earlier caller is under way or open. After an error it must
+    /// be closed.
+    pub(crate) async fn reset(&mut self, deadline: Instant) -> Result<()> {
+        self.body.reset(deadline).await
     }
 
-    /// As [`Connection::query_opt`].
-    pub fn query_opt(
-        &mut self,
-        sql: &str,
-        params: impl Params,
-    ) -> impl Future<Output = Result<Option<Row>>> + Send {
-        self.connection.query_opt(sql, params)
+    /// Asks the server whether the session serves. After an error it must be closed.
+    pub(crate) async fn check(&mut self, deadline: Instant) -> Result<()> {
+        self.body.check(deadline).await
     }
 
-    /// As [`Connection::query_one`].
-    pub fn query_one(
-        &mut self,
-        sql: &str,
-        params: impl Params,
-    ) -> impl Future<Output = Result<Row>> + Send {
-        self.connection.query_one(sql, params)
-    }
-
-    /// Makes everything durable. An error whose
-    /// [`is_commit_ambiguous`](crate::Error::is_commit_ambiguous) is true leaves that open.
-    pub async fn commit(self) -> Result<()> {
-        let deadline = self.connection.deadline();
-        let mut pauses: Backoff = commit_pauses();
-        loop {
-            match self.connection.execute("COMMIT", ()).await {
-                Err(error) if commits_again(&error, deadline) => {
-                    tokio::time::sleep(pauses.next(Duration::MAX)).await;
-                }
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    self.connection.state = State::None;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Undoes everything.
-    pub async fn rollback(self) -> Result<()> {
-        let deadline = self.connection.deadline();
-        self.connection.roll_back(deadline).await
+    /// Where it leads.
+    pub(crate) const fn server(&self) -> &Address {
+        self.body.driver.address()
     }
 }
 
-impl Drop for Transaction<'_> {
-    fn drop(&mut self) {
-        if self.connection.state != State::None {
-            self.connection.state = State::Abandoned;
-        }
+impl Driver for Wire {
+    async fn dial(config: &Config, deadline: Instant) -> Result<Self> {
+        leader::search(config, Some(&config.database), deadline).await
+    }
+
+    fn session(&self) -> &dqlite_proto::Session {
+        self.session()
+    }
+
+    fn session_mut(&mut self) -> &mut dqlite_proto::Session {
+        self.session_mut()
+    }
+
+    fn address(&self) -> &Address {
+        self.address()
+    }
+
+    async fn ready(&mut self, deadline: Instant) -> Result<()> {
+        self.ready(deadline).await
+    }
+
+    async fn run<X>(&mut self, exchange: &mut X, deadline: Instant) -> Result<X::Output>
+    where
+        X: Exchange<Output: Send> + Send,
+    {
+        self.run(exchange, deadline).await
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.is_quiet()
+    }
+
+    fn cut(&mut self) {
+        self.cut();
+    }
+
+    async fn sleep(time: Duration) {
+        tokio::time::sleep(time).await;
     }
 }

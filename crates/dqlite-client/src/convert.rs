@@ -6,6 +6,7 @@
 use dqlite_proto::{Value, ValueRef};
 
 use crate::error::{Error, Result};
+use crate::row::Row;
 
 /// A value that can be bound to a parameter.
 pub trait ToParam {
@@ -21,6 +22,53 @@ pub trait FromValue: Sized {
     /// The value; `None` if it is not one of this type, or does not fit.
     fn from_value(value: ValueRef<'_>) -> Option<Self>;
 }
+
+/// A type that a row can be read as. Tuples read columns by position, structs by name through
+/// `#[derive(FromRow)]`.
+///
+/// ```
+/// use dqlite_client::{FromRow, Result, Row};
+///
+/// struct Person {
+///     name: String,
+/// }
+///
+/// impl FromRow for Person {
+///     fn from_row(row: &Row) -> Result<Self> {
+///         Ok(Self { name: row.get("name")? })
+///     }
+/// }
+/// ```
+pub trait FromRow: Sized {
+    /// The value. An error of kind Usage if a column is missing, of kind Convert if one does not
+    /// fit.
+    fn from_row(row: &Row) -> Result<Self>;
+}
+
+impl FromRow for Row {
+    fn from_row(row: &Row) -> Result<Self> {
+        Ok(row.clone())
+    }
+}
+
+macro_rules! tuples {
+    ($($name:ident $at:literal),*) => {
+        impl<$($name: FromValue),*> FromRow for ($($name,)*) {
+            fn from_row(row: &Row) -> Result<Self> {
+                Ok(($(row.get::<$name>($at)?,)*))
+            }
+        }
+    };
+}
+
+tuples!(A 0);
+tuples!(A 0, B 1);
+tuples!(A 0, B 1, C 2);
+tuples!(A 0, B 1, C 2, D 3);
+tuples!(A 0, B 1, C 2, D 3, E 4);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
 impl<T: ToParam + ?Sized> ToParam for &T {
     fn to_param(&self) -> Result<ValueRef<'_>> {

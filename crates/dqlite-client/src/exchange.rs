@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dqlite_proto::outcome::{Call, Effect};
 use dqlite_proto::session::Progress;
-use dqlite_proto::{Event, Session, Ticket};
+use dqlite_proto::{Abandoned, Event, FailureKind, Request, Session, Ticket};
 
 use crate::error::{Error, ErrorKind, Loss, Result};
 
@@ -36,13 +36,24 @@ pub(crate) trait Exchange {
     fn rest(&mut self, _session: &Session) -> Option<Self::Output> {
         None
     }
+}
 
-    /// Nobody waits any more.
-    fn abandon(&self, session: &mut Session) {
-        if let Some(ticket) = self.ticket() {
-            session.abandon(ticket);
-        }
+/// How long a call outlasts its deadline where the server says how a statement was ended.
+pub(crate) const GRACE: Duration = Duration::from_millis(200);
+
+/// Gives up everything that is under way. A server that can is told to end it: `true` if that is
+/// to be sent.
+pub(crate) fn cut(session: &mut Session) -> bool {
+    session.abandon_all() && end(session)
+}
+
+/// Tells a server that can to end what is under way; its answers are still awaited.
+pub(crate) fn end(session: &mut Session) -> bool {
+    if !session.capabilities().interrupts() || session.is_lost() {
+        return false;
     }
+    let interrupt = session.queue(&Request::Interrupt);
+    interrupt.is_ok_and(|ticket| session.abandon(ticket) == Abandoned::Draining)
 }
 
 /// Waits until the replies of abandoned requests have been read.
@@ -76,6 +87,8 @@ impl Exchange for Drain {
 pub(crate) enum Stop {
     /// The deadline has passed.
     Late(Duration),
+    /// The deadline has passed, and the server has ended the statement.
+    Ended(Duration, Error),
     /// The caller does not want to wait any more.
     Interrupted,
     /// The connection is gone or useless.
@@ -93,6 +106,19 @@ impl Stop {
         }
     }
 
+    /// What became of a statement that had to be ended: its own answer, if that was faster.
+    pub(crate) fn ended<T>(after: Duration, answer: Result<T, Self>) -> Result<T, Self> {
+        match answer {
+            Err(Self::Answered(error))
+                if error.failure_kind() == Some(FailureKind::Interrupted) =>
+            {
+                Err(Self::Ended(after, error))
+            }
+            Err(Self::Late(_)) => Err(Self::Late(after)),
+            answer => answer,
+        }
+    }
+
     /// Leaves the session as it must be and tells the caller what it means. A reply that nobody
     /// waits for is left to be drained; a broken connection ends the session.
     pub(crate) fn settle(
@@ -101,11 +127,13 @@ impl Stop {
         session: &mut Session,
         address: &str,
     ) -> Error {
-        if let Self::Answered(error) = self {
-            return error;
+        match self {
+            Self::Answered(error) => return error,
+            Self::Ended(after, error) => return error.ended_after(after),
+            _ => {}
         }
         let progress = exchange.progress(session);
-        exchange.abandon(session);
+        cut(session);
         self.plain(session, address)
             .judged(progress, exchange.call())
     }
@@ -113,7 +141,7 @@ impl Stop {
     /// The same where no request of the caller is under way.
     pub(crate) fn plain(self, session: &mut Session, address: &str) -> Error {
         match self {
-            Self::Answered(error) => error,
+            Self::Answered(error) | Self::Ended(_, error) => error,
             Self::Broken(error) => {
                 session.lose();
                 error

@@ -8,12 +8,14 @@
 //! else it must be asked. So the connections of a pool leave together.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{Capabilities, ServerClass};
 
 use crate::address::Address;
+use crate::breaker::{Breaker, Fingerprint};
 use crate::flight::Flights;
 
 /// Members are asked again when the last answer is older.
@@ -36,6 +38,9 @@ pub(crate) enum Trust {
 pub(crate) struct Memory {
     known: Mutex<Known>,
     pub(crate) flights: Flights,
+    breaker: Mutex<Breaker>,
+    /// Whether the breaker suspects anything.
+    suspects: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +56,31 @@ struct Known {
 impl Memory {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether servers died under a statement, so that it must not be sent now.
+    pub(crate) fn refuses(&self, statement: Fingerprint, now: Instant) -> bool {
+        self.suspects.load(Ordering::Acquire) && self.breaker().refuses(statement, now)
+    }
+
+    /// A session that began at `opened` ended under a statement.
+    pub(crate) fn died(&self, statement: Fingerprint, opened: Instant, now: Instant) {
+        let mut breaker = self.breaker();
+        breaker.died(statement, opened, now);
+        self.suspects.store(true, Ordering::Release);
+    }
+
+    /// A statement was answered.
+    pub(crate) fn lived(&self, statement: Fingerprint) {
+        if self.suspects.load(Ordering::Acquire) {
+            let mut breaker = self.breaker();
+            breaker.lived(statement);
+            self.suspects.store(!breaker.is_empty(), Ordering::Release);
+        }
     }
 
     /// Who led when last seen.

@@ -6,9 +6,12 @@ use dqlite_proto::outcome::{self, Call, Effect};
 use dqlite_proto::session::Progress;
 use dqlite_proto::sql::{self, Statement, StatementKind};
 use dqlite_proto::{
-    Event, Outcome, Request, Response, Retry, RowsFrame, ServerClass, Session, Ticket,
+    Event, Outcome, ParamsRef, Request, Response, Retry, RowsFrame, ServerClass, Session, Ticket,
 };
 
+use crate::breaker::Fingerprint;
+use crate::cache::{Advice, Cache};
+use crate::convert::FromRow;
 use crate::error::{Error, ErrorKind, Loss, Result};
 use crate::exchange::{Exchange, unexpected};
 use crate::params::Params;
@@ -32,7 +35,7 @@ pub(crate) struct Answer {
 }
 
 /// A statement ready to be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan<'s> {
     sql: Cow<'s, str>,
     params: dqlite_proto::Params,
@@ -40,6 +43,7 @@ pub(crate) struct Plan<'s> {
     kind: StatementKind,
     call: Call,
     rolls_back: bool,
+    is_cacheable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +52,10 @@ enum Route {
     Exec,
     /// `QUERY_SQL`.
     Query,
-    /// PREPARE, QUERY, FINALIZE: tells the true reason of a failure, which matters for writes.
-    Prepared,
+    /// PREPARE, then EXEC or QUERY.
+    Prepare { rows: bool, keep: bool },
+    /// EXEC or QUERY of a statement that is prepared.
+    Run { rows: bool, id: u32 },
 }
 
 impl<'s> Plan<'s> {
@@ -70,16 +76,13 @@ impl<'s> Plan<'s> {
             .is_some_and(|p| p.is("optimize") && !p.has_value);
         let route = match statement.returns_rows() {
             _ if optimizes => Route::Exec,
-            true if statement.returning => Route::Prepared,
+            // Tells the true reason of a failure, which matters for writes.
+            true if statement.returning => Route::Prepare {
+                rows: true,
+                keep: false,
+            },
             true => Route::Query,
             false => Route::Exec,
-        };
-        let effect = match statement.kind {
-            StatementKind::Commit => Effect::Commit,
-            // Whatever becomes of these, nothing is stored.
-            StatementKind::Begin | StatementKind::Rollback => Effect::Read,
-            _ if statement.may_write() => Effect::Write,
-            _ => Effect::Read,
         };
         // The plain form hangs servers when there is work to do.
         let sql = if optimizes {
@@ -93,17 +96,76 @@ impl<'s> Plan<'s> {
             route,
             kind: statement.kind,
             call: Call {
-                effect,
+                effect: effect(&statement),
                 in_transaction: state == State::Open,
                 one_query: route == Route::Query,
             },
             rolls_back: statement.or_rollback,
+            is_cacheable: statement.kind == StatementKind::Select || statement.kind.counts_rows(),
         })
+    }
+
+    /// Has a statement that is sent again and again prepared.
+    pub(crate) fn with(mut self, cache: &mut Cache) -> Self {
+        if !self.is_cacheable {
+            return self;
+        }
+        let rows = self.route != Route::Exec;
+        self.route = match cache.advise(&self.sql) {
+            Advice::Text => self.route,
+            Advice::Prepare => Route::Prepare { rows, keep: true },
+            Advice::Run(id) => Route::Run { rows, id },
+        };
+        self.call.one_query &= self.route == Route::Query;
+        self
+    }
+
+    /// The same in an open transaction.
+    pub(crate) const fn inside(mut self) -> Self {
+        self.call.in_transaction = true;
+        self
+    }
+
+    /// The same with a text of its own.
+    pub(crate) fn into_owned(self) -> Plan<'static> {
+        Plan {
+            sql: Cow::Owned(self.sql.into_owned()),
+            ..self
+        }
+    }
+
+    /// What it can do.
+    pub(crate) const fn effect(&self) -> Effect {
+        self.call.effect
+    }
+
+    /// The statement as the breaker knows it; nothing for those that cannot harm anybody.
+    pub(crate) fn fingerprint(&self) -> Option<Fingerprint> {
+        let harmless = self.kind.controls_transaction();
+        (!harmless).then(|| Fingerprint::of(&self.sql, self.params.len()))
     }
 
     /// Whether a conflict in it rolls the transaction back.
     pub(crate) const fn rolls_back(&self) -> bool {
         self.rolls_back
+    }
+
+    /// Whether it begins a transaction in the caller's own words.
+    pub(crate) const fn begins(&self) -> bool {
+        matches!(self.kind, StatementKind::Begin | StatementKind::Savepoint)
+    }
+
+    /// Refuses to end or begin a transaction behind the back of the one that is open.
+    pub(crate) fn check_control(&self, state: State) -> Result<()> {
+        let controls = matches!(
+            self.kind,
+            StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback
+        );
+        if controls && matches!(state, State::Open | State::Doubtful) {
+            let text = "a transaction is ended by its own commit and rollback, not by SQL";
+            return Err(Error::usage(text));
+        }
+        Ok(())
     }
 
     /// The error for a connection that is gone before it was asked.
@@ -117,17 +179,44 @@ impl<'s> Plan<'s> {
         let ticket = session.queue(&match self.route {
             Route::Exec => Request::ExecSql { sql, params },
             Route::Query => Request::QuerySql { sql, params },
-            Route::Prepared => Request::Prepare { sql },
+            Route::Prepare { .. } => Request::Prepare { sql },
+            Route::Run { rows, id } => run(rows, id, params),
         })?;
         Ok(Running {
-            preparing: self.route == Route::Prepared,
+            preparing: matches!(self.route, Route::Prepare { .. }),
             prepared: None,
+            kept: None,
             plan: self,
             ticket,
             address: address.to_owned(),
             rows: Vec::new(),
+            seen: 0,
         })
     }
+}
+
+/// What a statement can do.
+pub(crate) fn effect(statement: &Statement<'_>) -> Effect {
+    match statement.kind {
+        StatementKind::Commit => Effect::Commit,
+        // Whatever becomes of these, nothing is stored.
+        StatementKind::Begin | StatementKind::Rollback => Effect::Read,
+        _ if statement.may_write() => Effect::Write,
+        _ => Effect::Read,
+    }
+}
+
+const fn run(rows: bool, statement: u32, params: ParamsRef<'_>) -> Request<'_> {
+    if rows {
+        Request::Query { statement, params }
+    } else {
+        Request::Exec { statement, params }
+    }
+}
+
+/// Rows as values of a type.
+pub(crate) fn typed<T: FromRow>(rows: &[Row]) -> Result<Vec<T>> {
+    rows.iter().map(T::from_row).collect()
 }
 
 /// The row of a call that must have one.
@@ -138,7 +227,7 @@ pub(crate) fn only_row(row: Option<Row>) -> Result<Row> {
     })
 }
 
-fn only_statement(text: &str) -> Result<Statement<'_>> {
+pub(crate) fn only_statement(text: &str) -> Result<Statement<'_>> {
     let mut statements = sql::statements(text);
     let Some(first) = statements.next() else {
         return Err(Error::usage("the text holds no statement"));
@@ -152,7 +241,11 @@ fn only_statement(text: &str) -> Result<Statement<'_>> {
 }
 
 /// Refuses what would harm a server of that class.
-fn check_danger(statement: &Statement<'_>, state: State, class: ServerClass) -> Result<()> {
+pub(crate) fn check_danger(
+    statement: &Statement<'_>,
+    state: State,
+    class: ServerClass,
+) -> Result<()> {
     let early = matches!(class, ServerClass::A | ServerClass::B);
     if statement.returning && !class.has_returning() && !(early && state != State::None) {
         return Err(Error::usage(
@@ -177,17 +270,85 @@ pub(crate) struct Running<'s> {
     preparing: bool,
     /// A statement that the server has not been told to forget.
     prepared: Option<u32>,
+    /// A statement that it shall not forget.
+    kept: Option<u32>,
     ticket: Ticket,
     address: String,
     rows: Vec<Row>,
+    /// How many rows have come.
+    seen: u64,
 }
 
-impl Running<'_> {
+/// How far an event has brought a statement.
+enum Step {
+    /// More is to come; rows may have.
+    More,
+    /// That was all.
+    End(Done),
+}
+
+impl<'s> Running<'s> {
+    /// The id of a statement to be kept, and its text; asked when the statement has ended.
+    pub(crate) fn kept(&self) -> Option<(u32, &str)> {
+        Some((self.kept?, &self.plan.sql))
+    }
+
+    /// The same statement, row by row.
+    pub(crate) const fn stream(self) -> Streaming<'s> {
+        Streaming(self)
+    }
+
+    fn step(&mut self, session: &mut Session, event: Event) -> Result<Step> {
+        match event {
+            Event::Reply {
+                response:
+                    Response::Result {
+                        last_insert_id,
+                        rows_affected,
+                    },
+                ..
+            } => Ok(Step::End(self.done(last_insert_id, rows_affected))),
+            Event::Reply {
+                response: Response::Stmt { id, .. },
+                ..
+            } if self.preparing => self.run(session, id).map(|()| Step::More),
+            Event::Reply { .. } => Err(unexpected(&self.address)),
+            Event::Rows { frame, done, .. } => {
+                self.rows(&frame)?;
+                if !done {
+                    return Ok(Step::More);
+                }
+                self.forget(session);
+                let counts = self.plan.kind.counts_rows();
+                Ok(Step::End(Done {
+                    last_insert_id: None,
+                    rows_affected: if counts { self.seen } else { 0 },
+                }))
+            }
+            Event::Failed { failure, .. } => {
+                self.forget(session);
+                let verdict = outcome::of_failure(&failure, self.call());
+                Err(Error::rejected(
+                    &self.address,
+                    failure,
+                    verdict,
+                    self.call(),
+                ))
+            }
+        }
+    }
+
     /// The statement is prepared: runs it, and lets it be forgotten right behind.
     fn run(&mut self, session: &mut Session, statement: u32) -> Result<()> {
-        let params = self.plan.params.as_ref();
-        self.prepared = Some(statement);
-        let queued = session.queue(&Request::Query { statement, params });
+        let Route::Prepare { rows, keep } = self.plan.route else {
+            return Err(unexpected(&self.address));
+        };
+        if keep {
+            self.kept = Some(statement);
+        } else {
+            self.prepared = Some(statement);
+        }
+        let queued = session.queue(&run(rows, statement, self.plan.params.as_ref()));
         self.forget(session);
         self.ticket = queued?;
         self.preparing = false;
@@ -205,11 +366,14 @@ impl Running<'_> {
     }
 
     fn rows(&mut self, frame: &RowsFrame) -> Result<()> {
+        let before = self.rows.len();
         Row::read(frame, &mut self.rows).map_err(|error| {
             let kind = dqlite_proto::ResponseKind::ROWS;
             let error = dqlite_proto::ProtocolError::Malformed { kind, error };
             Error::lost(&self.address, Loss::Protocol(error))
-        })
+        })?;
+        self.seen += (self.rows.len() - before) as u64;
+        Ok(())
     }
 
     /// The numbers belong to the connection; only some kinds of statements set them.
@@ -220,68 +384,12 @@ impl Running<'_> {
             rows_affected: if kind.counts_rows() { rows_affected } else { 0 },
         }
     }
-}
 
-impl Exchange for Running<'_> {
-    type Output = Answer;
-
-    fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Answer>> {
-        match event {
-            Event::Reply {
-                response:
-                    Response::Result {
-                        last_insert_id,
-                        rows_affected,
-                    },
-                ..
-            } => {
-                let done = self.done(last_insert_id, rows_affected);
-                Ok(Some(Answer {
-                    done,
-                    rows: Vec::new(),
-                }))
-            }
-            Event::Reply {
-                response: Response::Stmt { id, .. },
-                ..
-            } if self.preparing => self.run(session, id).map(|()| None),
-            Event::Reply { .. } => Err(unexpected(&self.address)),
-            Event::Rows { frame, done, .. } => {
-                self.rows(&frame)?;
-                if !done {
-                    return Ok(None);
-                }
-                self.forget(session);
-                let rows = std::mem::take(&mut self.rows);
-                let counted = if self.plan.kind.counts_rows() {
-                    rows.len() as u64
-                } else {
-                    0
-                };
-                let done = Done {
-                    last_insert_id: None,
-                    rows_affected: counted,
-                };
-                Ok(Some(Answer { done, rows }))
-            }
-            Event::Failed { failure, .. } => {
-                self.forget(session);
-                let verdict = outcome::of_failure(&failure, self.call());
-                Err(Error::rejected(
-                    &self.address,
-                    failure,
-                    verdict,
-                    self.call(),
-                ))
-            }
-        }
+    const fn ticket(&self) -> Ticket {
+        self.ticket
     }
 
-    fn ticket(&self) -> Option<Ticket> {
-        Some(self.ticket)
-    }
-
-    fn call(&self) -> Call {
+    const fn call(&self) -> Call {
         if self.preparing {
             return Call {
                 effect: Effect::Read,
@@ -289,6 +397,68 @@ impl Exchange for Running<'_> {
             };
         }
         self.plan.call
+    }
+}
+
+impl Exchange for Running<'_> {
+    type Output = Answer;
+
+    fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Answer>> {
+        Ok(match self.step(session, event)? {
+            Step::More => None,
+            Step::End(done) => Some(Answer {
+                done,
+                rows: std::mem::take(&mut self.rows),
+            }),
+        })
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        Some(self.ticket())
+    }
+
+    fn call(&self) -> Call {
+        self.call()
+    }
+}
+
+/// A statement whose rows are handed out as they come; nothing is read that is not asked for.
+#[derive(Debug)]
+pub(crate) struct Streaming<'s>(Running<'s>);
+
+impl<'s> Streaming<'s> {
+    /// The statement.
+    pub(crate) const fn running(&self) -> &Running<'s> {
+        &self.0
+    }
+}
+
+/// Rows of a statement, and how it ended if these are the last ones.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) end: Option<Done>,
+}
+
+impl Exchange for Streaming<'_> {
+    type Output = Chunk;
+
+    fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Chunk>> {
+        let end = match self.0.step(session, event)? {
+            Step::More => None,
+            Step::End(done) => Some(done),
+        };
+        let rows = std::mem::take(&mut self.0.rows);
+        let something = end.is_some() || !rows.is_empty();
+        Ok(something.then_some(Chunk { rows, end }))
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        Some(self.0.ticket())
+    }
+
+    fn call(&self) -> Call {
+        self.0.call()
     }
 }
 

@@ -9,6 +9,7 @@ use dqlite_proto::outcome::{self, After, Call, Effect};
 use dqlite_proto::{FailureKind, Outcome};
 
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How a transaction begins.
@@ -60,12 +61,24 @@ impl State {
         Ok(())
     }
 
-    #[cfg(feature = "tokio")]
+    /// Whether the server may have ended the transaction, and later statements run on their own.
+    pub(crate) const fn is_doubtful(self) -> bool {
+        matches!(self, Self::Doubtful)
+    }
+
     /// While a statement is under way: what is left if nobody waits for its end.
     pub(crate) const fn while_running(self) -> Self {
         match self {
             Self::None => Self::None,
             _ => Self::Spent,
+        }
+    }
+
+    /// After a read whose end nobody waited for.
+    pub(crate) const fn after_part_of_read(self) -> Self {
+        match self {
+            Self::Open => Self::Doubtful,
+            state => state,
         }
     }
 
@@ -108,6 +121,21 @@ impl State {
     }
 }
 
+/// Begins a savepoint.
+pub(crate) fn savepoint(number: u32) -> String {
+    format!("SAVEPOINT dqlite_{number}")
+}
+
+/// Makes a savepoint part of what is around it.
+pub(crate) fn release(number: u32) -> String {
+    format!("RELEASE dqlite_{number}")
+}
+
+/// Undoes everything since a savepoint began.
+pub(crate) fn undo(number: u32) -> [String; 2] {
+    [format!("ROLLBACK TO dqlite_{number}"), release(number)]
+}
+
 /// Between two attempts of a COMMIT that met a lock.
 pub(crate) fn commit_pauses() -> Backoff {
     Backoff::new(
@@ -128,7 +156,7 @@ pub(crate) fn commits_again(error: &Error, deadline: Instant) -> bool {
         error.failure_kind(),
         Some(FailureKind::Busy | FailureKind::InProgress)
     );
-    busy && error.kind() == ErrorKind::Rejected && Instant::now() < deadline
+    busy && error.kind() == ErrorKind::Rejected && clock::now() < deadline
 }
 
 #[cfg(test)]

@@ -3,17 +3,18 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use dqlite_proto::{ProtocolError, Session, Ticket};
+use dqlite_proto::{ProtocolError, Session};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, Empty};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::address::Address;
+use crate::clock;
 use crate::error::{Error, Loss, Result};
-use crate::exchange::{Drain, Exchange, Stop};
+use crate::exchange::{self, Drain, Exchange, Stop};
 use crate::transport;
 
 /// Room made for each read.
@@ -51,16 +52,14 @@ impl Stream for Empty {
     }
 }
 
-/// A connection. Every exchange may be given up by dropping its future: what is left of it is
-/// read and thrown away before the next one begins.
+/// A connection. Every exchange may be given up by dropping its future: a server that can is told
+/// to end it, and what is left of it is read and thrown away before the next one begins.
 pub(crate) struct Wire {
     stream: Box<dyn Stream>,
     session: Session,
     address: Address,
     /// A part of a reply has come, and more is due.
     mid_reply: bool,
-    /// The request that a future is waiting for, or was when it was dropped.
-    waited_for: Option<Ticket>,
 }
 
 impl Wire {
@@ -70,7 +69,6 @@ impl Wire {
             session,
             address,
             mid_reply: false,
-            waited_for: None,
         }
     }
 
@@ -86,11 +84,14 @@ impl Wire {
         &self.address
     }
 
+    /// Whether a request would be the first thing that happens. Nothing is sent.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.session.is_idle() && !self.session.is_lost() && self.stream.is_quiet()
+    }
+
     /// Makes sure that a request would reach somebody; see [`crate::fd`]'s function of that name.
     pub(crate) async fn ready(&mut self, deadline: Instant) -> Result<()> {
-        if let Some(ticket) = self.waited_for.take() {
-            self.session.abandon(ticket);
-        }
+        exchange::cut(&mut self.session);
         if !self.session.is_idle() {
             let drained = self.bounded(&mut Drain, deadline).await;
             drained.map_err(|stop| stop.plain(&mut self.session, self.address.as_str()))?;
@@ -109,9 +110,29 @@ impl Wire {
         exchange: &mut X,
         deadline: Instant,
     ) -> Result<X::Output> {
-        let result = self.bounded(exchange, deadline).await;
-        self.waited_for = None;
+        let mut call = Call {
+            wire: self,
+            is_over: false,
+        };
+        let mut result = call.wire.bounded(exchange, deadline).await;
+        if let Err(Stop::Late(after)) = result
+            && exchange::end(&mut call.wire.session)
+        {
+            let until = clock::now() + exchange::GRACE;
+            result = Stop::ended(after, call.wire.bounded(exchange, until).await);
+        }
+        call.is_over = true;
+        drop(call);
         result.map_err(|stop| stop.settle(exchange, &mut self.session, self.address.as_str()))
+    }
+
+    /// Gives up what is under way, without waiting; a server that can is told to end it.
+    pub(crate) fn cut(&mut self) {
+        if exchange::cut(&mut self.session) {
+            // What the kernel does not take now is sent with the next call.
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = self.write(&mut cx);
+        }
     }
 
     async fn bounded<X: Exchange>(
@@ -137,7 +158,6 @@ impl Wire {
             if let Some(output) = exchange.rest(&self.session) {
                 return Ok(output);
             }
-            self.waited_for = exchange.ticket();
             let read = poll_fn(|cx| self.poll(cx)).await;
             match read {
                 Ok(0) => return Err(self.broken(Loss::Closed)),
@@ -153,17 +173,7 @@ impl Wire {
         if self.session.pending() <= 1 && !self.session.output().is_empty() {
             self.mid_reply = false;
         }
-        let mut failed = None;
-        while !self.session.output().is_empty() {
-            match Pin::new(&mut *self.stream).poll_write(cx, self.session.output()) {
-                Poll::Ready(Ok(bytes)) => self.session.sent(bytes),
-                Poll::Ready(Err(error)) => {
-                    failed = Some(error);
-                    break;
-                }
-                Poll::Pending => break,
-            }
-        }
+        let failed = self.write(cx).err();
         if self.mid_reply && self.session.pending() > 0 {
             self.stream.hurry();
         }
@@ -173,6 +183,18 @@ impl Wire {
             (Poll::Pending, Some(error)) => Poll::Ready(Err(error)),
             (read, _) => read,
         }
+    }
+
+    /// Writes as much as the kernel takes.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.session.output().is_empty() {
+            match Pin::new(&mut *self.stream).poll_write(cx, self.session.output()) {
+                Poll::Ready(Ok(bytes)) => self.session.sent(bytes),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
     }
 
     fn garbage(&mut self, error: ProtocolError) -> Stop {
@@ -189,6 +211,20 @@ impl Wire {
 
     fn broken(&self, loss: Loss) -> Stop {
         Stop::Broken(Error::lost(self.address.as_str(), loss))
+    }
+}
+
+/// A call under way; dropped before its end, it is given up.
+struct Call<'w> {
+    wire: &'w mut Wire,
+    is_over: bool,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.wire.cut();
+        }
     }
 }
 

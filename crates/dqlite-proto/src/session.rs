@@ -270,8 +270,10 @@ impl Session {
         }
         pending.purpose = Purpose::Unwanted;
         let (end, size, kind) = (pending.end, pending.size, pending.kind);
-        // The statement of a FINALIZE is gone from our books already; let it go there, too.
-        if kind == RequestKind::FINALIZE || !self.outbox.take_back(end, size) {
+        // The statement of a FINALIZE is gone from our books already; let it go there, too. Nobody
+        // ever waits for the answer to an INTERRUPT.
+        let stays = kind == RequestKind::FINALIZE || kind == RequestKind::INTERRUPT;
+        if stays || !self.outbox.take_back(end, size) {
             return Abandoned::Draining;
         }
         self.queue.remove(at);
@@ -285,6 +287,16 @@ impl Session {
             _ => {}
         }
         Abandoned::NotSent
+    }
+
+    /// Gives up every request that is wanted; `true` if the reply of any of them must be drained.
+    pub fn abandon_all(&mut self) -> bool {
+        let mut draining = false;
+        // The newest first: taking back moves what is behind.
+        while let Some(pending) = self.queue.iter().rfind(|p| p.purpose == Purpose::Wanted) {
+            draining |= self.abandon(pending.ticket) == Abandoned::Draining;
+        }
+        draining
     }
 
     /// The connection is gone, or its deadline has passed: ends the session and returns every
@@ -318,6 +330,12 @@ impl Session {
         self.queue.len()
     }
 
+    /// The request whose answer is next of all that are wanted.
+    pub fn first_wanted(&self) -> Option<Ticket> {
+        let wanted = |pending: &&Pending| pending.purpose == Purpose::Wanted;
+        self.queue.iter().find(wanted).map(|pending| pending.ticket)
+    }
+
     /// Whether the reply that is next belongs to an abandoned request.
     pub fn is_draining(&self) -> bool {
         self.queue
@@ -339,6 +357,11 @@ impl Session {
     /// How many parameters a live statement takes.
     pub fn statement(&self, id: u32) -> Option<u64> {
         self.statements.get(&id).copied()
+    }
+
+    /// The ids of all live statements.
+    pub fn statements(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.statements.keys().copied()
     }
 
     /// What this session believes at most.

@@ -56,7 +56,7 @@ impl Call<'_> {
             },
             Request::Open { .. } => Response::Db { id: 0 },
             Request::Prepare { sql } => Response::Stmt {
-                id: 0,
+                id: u32::try_from(self.index).unwrap_or_default(),
                 params: sql.bytes().filter(|byte| *byte == b'?').count() as u64,
                 tail: None,
             },

@@ -11,7 +11,9 @@ fn route(sql: &str, class: ServerClass, state: State) -> Result<RequestKind> {
     Ok(match plan.route {
         Route::Exec => RequestKind::EXEC_SQL,
         Route::Query => RequestKind::QUERY_SQL,
-        Route::Prepared => RequestKind::PREPARE,
+        Route::Prepare { .. } => RequestKind::PREPARE,
+        Route::Run { rows: true, .. } => RequestKind::QUERY,
+        Route::Run { rows: false, .. } => RequestKind::EXEC,
     })
 }
 

@@ -357,9 +357,9 @@ fn returning_is_prepared_and_forgotten() {
         assert_eq!(client.execute(sql, SEVEN).unwrap().rows_affected, 1);
         assert!(client.query(SELECT, &[]).is_ok());
     }
-    for kind in [RequestKind::QUERY, RequestKind::FINALIZE] {
-        assert_eq!(modern.count(kind), 4);
-    }
+    assert_eq!(modern.count(RequestKind::QUERY), 4);
+    // What comes a second time is kept.
+    assert_eq!(modern.count(RequestKind::FINALIZE), 2);
     let old = FakeServer::leader().unwrap();
     for mut client in clients(&config(&[old.address()])) {
         let error = client.query("DELETE FROM t RETURNING n", &[]).unwrap_err();
@@ -465,7 +465,8 @@ fn a_dropped_future_leaves_a_clean_connection() {
     let server = server(|call| match call.request {
         Request::QuerySql {
             sql: "SELECT slow", ..
-        } => Act::reply(&rows(&["n"], &[&[13]], true)).after(TIMEOUT / 3),
+        }
+        | Request::Query { .. } => Act::reply(&rows(&["n"], &[&[13]], true)).after(TIMEOUT / 3),
         _ => call.usual(),
     });
     let config = config(&[server.address()]);
@@ -488,14 +489,14 @@ fn a_dropped_future_leaves_a_clean_connection() {
             ErrorKind::Usage
         );
         drop(transaction);
-        connection.query_one("SELECT 1", ()).await.unwrap();
+        connection.query_one("SELECT 2", ()).await.unwrap();
     });
     let sql: Vec<_> = server
         .seen()
         .into_iter()
         .filter_map(|seen| seen.sql)
         .collect();
-    assert_eq!(sql[sql.len() - 2..], ["ROLLBACK", "SELECT 1"]);
+    assert_eq!(sql[sql.len() - 2..], ["ROLLBACK", "SELECT 2"]);
 }
 
 #[test]
@@ -507,5 +508,5 @@ fn a_row_is_expected() {
         connection.query_one(SELECT, ()).unwrap_err().kind(),
         ErrorKind::NoRows
     );
-    assert_eq!(connection.query_opt(SELECT, ()).unwrap(), None);
+    assert_eq!(connection.query_opt("SELECT 1", ()).unwrap(), None);
 }
