@@ -204,7 +204,7 @@ impl Search {
                 continue;
             };
             if let Some(ours) = self.candidates.get_mut(at) {
-                ours.last = theirs.last.clone();
+                ours.last.clone_from(&theirs.last);
                 ours.asked_members |= theirs.asked_members;
                 if !self.alone {
                     ours.state = State::Waiting;

@@ -3,5 +3,6 @@
 mod admin;
 mod client;
 mod outcomes;
+mod pool;
 mod search;
 mod support;
