@@ -20,12 +20,23 @@ use serde_json::Value as Json;
 use tempfile::TempDir;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
-const EXPORTED: [&str; 5] = [
+const EXPORTED: [&str; 16] = [
     "calloc",
     "free",
     "malloc",
     "realloc",
+    "sqlite3_bind_parameter_count",
+    "sqlite3_close",
+    "sqlite3_close_v2",
+    "sqlite3_column_count",
     "sqlite3_column_decltype",
+    "sqlite3_exec",
+    "sqlite3_prepare_v2",
+    "sqlite3_set_authorizer",
+    "sqlite3_step",
+    "sqlite3_stmt_readonly",
+    "sqlite3_vfs_register",
+    "sysconf",
 ];
 
 /// One node, its process, and a connection to it.

@@ -29,8 +29,11 @@ pub fn open(found: &Found) -> Result<&'static Library, OpenError> {
         return Ok(library);
     }
     let library = Library::open(&found.library)?;
-    hooks::install(library.sqlite());
-    hooks::prove(library)?;
+    hooks::install(library);
+    hooks::statements::install(library).map_err(Unproven::NotBehind)?;
+    for unproven in hooks::prove(library)? {
+        tracing::warn!(%unproven, "a hook is not in force");
+    }
     if library.version() < Version::FLOOR {
         tracing::warn!(
             version = %library.version(),

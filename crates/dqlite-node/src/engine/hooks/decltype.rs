@@ -7,23 +7,18 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
-use std::sync::OnceLock;
 
-use libdqlite_sys::sqlite::{COLUMN_INTEGER, COLUMN_NULL, COLUMN_TEXT, Sqlite, Stmt};
+use libdqlite_sys::Stmt;
+use libdqlite_sys::sqlite::{COLUMN_INTEGER, COLUMN_NULL, COLUMN_TEXT};
 
-static REAL: OnceLock<Sqlite> = OnceLock::new();
-
-/// Tells the hook where SQLite's own functions are. The first call counts.
-pub fn install(sqlite: &Sqlite) {
-    REAL.get_or_init(|| *sqlite);
-}
+use super::real::real;
 
 /// The declared type of a column, or null where the cell of the current row does not fit it.
 ///
 /// # Safety
-/// `statement` is a live statement of the SQLite given to [`install`], used by this thread.
+/// As SQLite's: `statement` is live and used by this thread.
 pub unsafe fn column_decltype(statement: *mut Stmt, column: c_int) -> *const c_char {
-    let Some(sqlite) = REAL.get() else {
+    let Some(sqlite) = real() else {
         return ptr::null();
     };
     // SAFETY: the caller's statement, as it would be given to SQLite itself.

@@ -1,5 +1,7 @@
 //! The proof, made once after loading, that the engine calls our functions and not the libraries'.
 
+use std::sync::OnceLock;
+
 use libdqlite_sys::{Library, is_of_this_program};
 
 /// The names that the executable exports in front of the engine's libraries.
@@ -9,7 +11,32 @@ pub const HOOKED: &[&str] = &[
     "calloc",
     "realloc",
     "free",
+    "sqlite3_prepare_v2",
+    "sqlite3_close",
+    "sqlite3_close_v2",
+    "sqlite3_vfs_register",
+    "sqlite3_set_authorizer",
+    "sqlite3_stmt_readonly",
+    "sqlite3_bind_parameter_count",
+    "sqlite3_column_count",
+    "sqlite3_step",
+    "sqlite3_exec",
+    "sysconf",
 ];
+
+/// Those of them without which a node does not serve: nothing else stands between a client and its
+/// death.
+const INDISPENSABLE: &[&str] = &[
+    "sqlite3_column_decltype",
+    "malloc",
+    "calloc",
+    "realloc",
+    "free",
+    "sqlite3_vfs_register",
+    "sqlite3_set_authorizer",
+];
+
+static IN_FORCE: OnceLock<Vec<&'static str>> = OnceLock::new();
 
 /// A hook is not in force: a node would die by ordinary queries.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,16 +56,33 @@ pub enum Unproven {
     NotBehind(&'static str),
 }
 
-/// Compares where the engine's calls of each name go with what this program exports.
-pub fn prove(library: &Library) -> Result<(), Unproven> {
-    HOOKED.iter().try_for_each(|name| {
-        judge(
+/// Compares where the engine's calls of each name go with what this program exports, and gives the
+/// names that are not in force although they should be.
+///
+/// An old engine makes fewer calls; a rule of the guard may stand in for a hook that is missing.
+pub fn prove(library: &Library) -> Result<Vec<Unproven>, Unproven> {
+    let mut proven = Vec::new();
+    let mut missing = Vec::new();
+    for name in HOOKED {
+        let verdict = judge(
             name,
             library.bound_to(name),
             library.resolve(name),
             is_of_this_program,
-        )
-    })
+        );
+        match verdict {
+            Ok(()) => proven.push(*name),
+            Err(unproven) if INDISPENSABLE.contains(name) => return Err(unproven),
+            Err(unproven) => missing.push(unproven),
+        }
+    }
+    IN_FORCE.get_or_init(|| proven);
+    Ok(missing)
+}
+
+/// Whether the engine of this process calls our function of that name.
+pub fn in_force(name: &str) -> bool {
+    IN_FORCE.get().is_some_and(|proven| proven.contains(&name))
 }
 
 fn judge(
