@@ -11,6 +11,25 @@ from dqlite import _native, exceptions
 Description: TypeAlias = tuple[tuple[str, int | None, None, None, None, None, None], ...]
 
 
+class Gathered:
+    """What the runs of one statement with many parameter sets answered."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.columns: list[str] | None = None
+        self.tags: list[list[int]] = []
+        self.rows: list[Any] = []
+        self.rowcount = 0
+        self.lastrowid: int | None = None
+
+    def add(self, result: _native.Result) -> None:
+        """Add the answer of one run."""
+        self.columns = result.columns
+        self.tags = self.tags or result.tags
+        self.rows.extend(result.rows)
+        self.rowcount += max(result.rowcount, 0)
+
+
 class Rows:
     """A result and the place up to which it was read."""
 
@@ -20,7 +39,7 @@ class Rows:
     def __init__(self) -> None:
         """Start without a result."""
         self._closed = False
-        self._result: _native.Result | None = None
+        self._result: _native.Result | Gathered | None = None
         self._rows: Iterator[Any] = iter(())
         self._lastrowid: int | None = None
         self._changed = -1
@@ -53,7 +72,7 @@ class Rows:
         """Whether `close` was called."""
         return self._closed
 
-    def _take(self, result: _native.Result | None) -> None:
+    def _take(self, result: _native.Result | Gathered | None) -> None:
         self._result = result
         self._changed = -1
         self._rows = iter(() if result is None else result.rows)

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from dqlite import _copy, _native, _script, exceptions
 from dqlite._control import Control, SessionMode
-from dqlite._core import RUN, Core
+from dqlite._core import Core
+from dqlite._cursor import Gathered
 from dqlite._options import Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
@@ -322,25 +323,26 @@ class Connection(Core):
             self._total_changes += result.rowcount
         return result
 
-    def run_each(self, sql: str, sets: Iterable[Params], timeout: Timeout) -> int:
-        """Run one statement with each set of parameters. For cursors."""
+    def run_each(
+        self, sql: str, sets: Iterable[Params], shape: Shape, timeout: Timeout
+    ) -> Gathered:
+        """Run one statement with each set of parameters, all or nothing. For cursors."""
         if _native.statement_verb(sql) not in _MANY:
             text = "executemany() takes INSERT, REPLACE, UPDATE and DELETE"
             raise exceptions.ProgrammingError(text, outcome="not_sent")
-        changed = index = 0
+        projection, gathered, index = self._state.projections.shaped(shape), Gathered(), 0
         if self._control.manual and (begin_first := self._implied(sql)) is not None:
             self._end(begin_first)
         with self.transaction(timeout=timeout):
             try:
                 for params in sets:
-                    result = self.perform(RUN, sql, one_set(params), timeout)
-                    changed += max(result.rowcount, 0)
+                    gathered.add(self.perform(projection, sql, one_set(params), timeout))
                     index += 1
             except exceptions.Error as error:
                 error.index = index
                 raise
-        self._total_changes += changed
-        return changed
+        self._total_changes += gathered.rowcount
+        return gathered
 
 
 def connect(

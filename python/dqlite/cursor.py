@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from dqlite import _native, exceptions
-from dqlite._cursor import Rows
+from dqlite._cursor import Gathered, Rows
 from dqlite._options import Timeout
 from dqlite._parameters import Params
 from dqlite.rows import RowFactory, Shape, shape_of, tuple_row
@@ -44,17 +44,15 @@ class Cursor(Rows):
         self._check()
         self._take(None)
         shape = self._shape()
-        result = self._connection.run(sql, params, shape or "tuple", timeout)
-        self._take(result)
-        if shape is None and result is not None:
-            self._rows = self._made(result)
+        self._show(self._connection.run(sql, params, shape or "tuple", timeout), shape)
         return self
 
     def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.executemany`; `rowcount` is the sum."""
         self._check()
         self._take(None)
-        self._changed = self._connection.run_each(sql, sets, timeout)
+        shape = self._shape()
+        self._show(self._connection.run_each(sql, sets, shape or "tuple", timeout), shape)
         return self
 
     def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
@@ -123,11 +121,16 @@ class Cursor(Rows):
         """Close it."""
         self._close()
 
+    def _show(self, result: _native.Result | Gathered | None, shape: Shape | None) -> None:
+        self._take(result)
+        if shape is None and result is not None:
+            self._rows = self._made(result)
+
     def _shape(self) -> Shape | None:
         """Return the shape of rows that the decoder builds; None if `_made` makes them."""
         return shape_of(self.row_factory)
 
-    def _made(self, result: _native.Result) -> Iterator[Any]:
+    def _made(self, result: _native.Result | Gathered) -> Iterator[Any]:
         """Make rows of tuples, one at a time as they are fetched."""
         factory = self.row_factory or tuple_row
         return (factory(self, row) for row in result.rows)

@@ -43,15 +43,13 @@ class Transaction:
             text = "this transaction was started before"
             raise exceptions.InterfaceError(text)
         self._block = await self._core.enter_block(self._timeout)
-        if self._block is None:
-            self._savepoint = savepoint()
-            await self._send(f"SAVEPOINT {self._savepoint}")
-        else:
-            try:
-                await self._send(self._begin)
-            except BaseException:
-                self._leave()
-                raise
+        inside = self._block is None or self._core.in_transaction
+        self._savepoint = savepoint() if inside else None
+        try:
+            await self._send(f"SAVEPOINT {self._savepoint}" if inside else self._begin)
+        except BaseException:
+            self._leave()
+            raise
         self._open = True
 
     async def commit(self) -> None:
@@ -60,7 +58,7 @@ class Transaction:
         try:
             await self._send(f"RELEASE {self._savepoint}" if self._savepoint else "COMMIT")
         except exceptions.Error:
-            if self._block is not None and self._core.in_transaction:
+            if self._savepoint is None and self._core.in_transaction:
                 await self._send("ROLLBACK")
             raise
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dqlite import _native, cursor
-from dqlite._cursor import Description
+from dqlite._cursor import Description, Gathered
 from dqlite._options import Timeout
 from dqlite._parameters import Params
 from dqlite.dbapi._adapt import (
@@ -52,7 +52,7 @@ class Cursor(cursor.Cursor):
     def _shape(self) -> Shape | None:
         return None if self._parses and has_converters() else super()._shape()
 
-    def _made(self, result: _native.Result) -> Iterator[Any]:
+    def _made(self, result: _native.Result | Gathered) -> Iterator[Any]:
         factory = self.row_factory or tuple_row
         if not self._parses or not result.rows:
             return super()._made(result)
@@ -81,7 +81,9 @@ _TYPE_NAMES = {
 }
 
 
-def _converters(result: _native.Result, parses: int) -> list[Callable[[bytes], Any] | None]:
+def _converters(
+    result: _native.Result | Gathered, parses: int
+) -> list[Callable[[bytes], Any] | None]:
     columns = result.columns or []
     tags = result.tags[0] if result.tags else [5] * len(columns)
     return [_converter(name, tag, parses) for name, tag in zip(columns, tags, strict=True)]

@@ -293,9 +293,7 @@ def test_the_trace_callback_sees_the_implied_begin(ours: Any) -> None:
 
 def test_an_endless_read_is_ended_by_its_deadline(ours: Any) -> None:
     started = time.monotonic()
-    endless = (
-        "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
-    )
+    numbers = "with recursive n(i) as (select 1 union all select i + 1 from n)"
     with pytest.raises(TimeoutError):
         ours.execute(f"{numbers} select count(*) from n", timeout=0.2)
     assert ours.execute("select 1").fetchone() == (1,)

@@ -1,0 +1,154 @@
+"""SQLAlchemy's URLs to our targets and options, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from sqlalchemy import exc
+from sqlalchemy.engine import URL, make_url
+
+if TYPE_CHECKING:
+    from dqlite._options import HasHosts
+
+DEFAULT_PORT: Final = 9001
+DEFAULT_DATABASE: Final = "default"
+
+_nodes: Final[dict[str, HasHosts]] = {}
+
+
+def register_node(node: HasHosts, name: str = "default") -> None:
+    """Let ``dqlite:///database`` (and ``?node=name``) mean the cluster of this node."""
+    _nodes[name] = node
+
+
+def url(target: str | Sequence[str], *, aio: bool = False) -> URL:
+    """Return SQLAlchemy's URL for one of our targets: a URL, hosts, or a list of hosts."""
+    text = target if isinstance(target, str) else ",".join(target)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "dqlite", text
+    if scheme not in {"dqlite", "dqlites"}:
+        text = f"an SQLAlchemy URL cannot be made of {target!r}"
+        raise exc.ArgumentError(text)
+    parts = urlsplit(f"//{rest}")
+    hosts = parts.netloc.split(",")
+    query = [*parse_qsl(parts.query), *(("host", host) for host in hosts[1:])]
+    if scheme == "dqlites":
+        query.append(("tls", "1"))
+    driver = "dqlite+aio" if aio else "dqlite"
+    tail = f"?{urlencode(query)}" if query else ""
+    return make_url(f"{driver}://{hosts[0]}{parts.path}{tail}")
+
+
+def target_of(address: URL) -> tuple[Any, dict[str, Any]]:
+    """Return where to connect and the options of the connection; ArgumentError if it is wrong."""
+    if address.username is not None or address.password is not None:
+        text = "a dqlite URL has no user name or password"
+        raise exc.ArgumentError(text)
+    query = dict(address.query)
+    hosts = [*_texts(query.pop("host", ())), *",".join(_texts(query.pop("hosts", ()))).split(",")]
+    hosts = [host for host in hosts if host]
+    if address.host:
+        port = address.port or DEFAULT_PORT
+        name = f"[{address.host}]" if ":" in address.host else address.host
+        hosts.insert(0, f"{name}:{port}")
+    options = _options(query)
+    database = address.database or DEFAULT_DATABASE
+    node = options.pop("node", None)
+    if hosts:
+        target: Any = hosts
+    elif node is not None or _nodes:
+        target = _node(node or "default")
+    else:
+        target = None
+        if not address.database:
+            return target, options
+    options["database"] = database
+    return target, options
+
+
+def _node(name: str) -> HasHosts:
+    try:
+        return _nodes[name]
+    except KeyError:
+        text = f"no node was registered as {name!r}"
+        raise exc.ArgumentError(text) from None
+
+
+def _texts(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _seconds(text: str) -> float | None:
+    if text.lower() == "none":
+        return None
+    if text.endswith("ms"):
+        return float(text[:-2]) / 1000
+    return float(text.removesuffix("s"))
+
+
+def _truth(text: str) -> bool:
+    word = text.lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+def _integer(text: str) -> int | None:
+    return None if text.lower() == "none" else int(text)
+
+
+def _word(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+_KNOWN: Final[Mapping[str, Callable[[str], Any]]] = {
+    "timeout": _seconds,
+    "connect_timeout": _seconds,
+    "busy_timeout": _seconds,
+    "session_mode": _word("auto", "immediate", "deferred", "exclusive", "read_only"),
+    "ddl_types": _word("safe", "native"),
+    "node": str,
+    "name": str,
+}
+
+# Options of an older dialect: where we have the same thing under another name, and where a limit
+# or a check does not exist here, which makes the option true without an effect.
+_RENAMED: Final = {"dial_timeout": "connect_timeout", "attempt_timeout": "connect_timeout"}
+_INERT: Final[Mapping[str, Callable[[str], Any]]] = {
+    "close_timeout": _seconds,
+    "max_total_rows": _integer,
+    "max_continuation_frames": _integer,
+    "max_message_size": _integer,
+    "trust_server_heartbeat": _truth,
+    "check_same_thread": _truth,
+}
+
+
+def _options(query: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for key, value in query.items():
+        text = value if isinstance(value, str) else value[-1]
+        name = _RENAMED.get(key, key)
+        parse = _KNOWN.get(name) or _INERT.get(name)
+        if parse is None:
+            known = ", ".join(sorted([*_KNOWN, "host", "hosts"]))
+            text = f"unknown option {key!r} in a dqlite URL; known are {known}"
+            raise exc.ArgumentError(text)
+        try:
+            parsed = parse(text)
+        except ValueError:
+            text = f"option {key}={text!r} of a dqlite URL is not valid"
+            raise exc.ArgumentError(text) from None
+        if name in _KNOWN and (name == key or name not in query):
+            options[name] = parsed
+    return options
