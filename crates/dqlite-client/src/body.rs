@@ -259,7 +259,9 @@ impl<D: Driver> Body<D> {
         if session.statements().len() > self.cache.len() {
             let lost = session.statements().filter(|id| !self.cache.holds(*id));
             let lost: Vec<u32> = lost.collect();
-            lost.into_iter().for_each(|id| self.finalize(id));
+            for id in lost {
+                self.finalize(id);
+            }
         }
     }
 

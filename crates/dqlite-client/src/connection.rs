@@ -1,5 +1,6 @@
 //! The client under tokio.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -24,6 +25,9 @@ mod transaction;
 
 pub use rows::Rows;
 pub use transaction::Transaction;
+
+/// What the function of a transaction returns: `Box::pin(async { .. })`.
+pub type Work<'t, T, E = Error> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
 
 /// Finds the leader and opens the database of `config`, within its `connect_timeout`.
 ///
@@ -204,16 +208,16 @@ impl Connection {
     /// ```no_run
     /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
     /// let left: i64 = connection
-    ///     .with_transaction(async |tx| {
+    ///     .with_transaction(|tx| Box::pin(async {
     ///         tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,)).await?;
     ///         tx.query_one("SELECT n FROM stock WHERE id = ?", (7,)).await?.get(0)
-    ///     })
+    ///     }))
     ///     .await?;
     /// # Ok(()) }
     /// ```
     pub async fn with_transaction<T, E: From<Error>>(
         &mut self,
-        run: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
+        run: impl for<'t> FnMut(&'t mut Transaction<'_>) -> Work<'t, T, E>,
     ) -> Result<T, E> {
         self.with_transaction_as(&Policy::default(), None, run)
             .await
@@ -228,16 +232,16 @@ impl Connection {
     /// # use dqlite_client::Token;
     /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
     /// connection
-    ///     .with_transaction_once(&Token::from("order 4711"), async |tx| {
+    ///     .with_transaction_once(&Token::from("order 4711"), |tx| Box::pin(async {
     ///         tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,)).await
-    ///     })
+    ///     }))
     ///     .await?;
     /// # Ok(()) }
     /// ```
     pub async fn with_transaction_once<T, E: From<Error>>(
         &mut self,
         token: &Token,
-        run: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
+        run: impl for<'t> FnMut(&'t mut Transaction<'_>) -> Work<'t, T, E>,
     ) -> Result<T, E> {
         self.with_transaction_as(&Policy::default(), Some(token), run)
             .await
@@ -248,7 +252,7 @@ impl Connection {
         &mut self,
         policy: &Policy,
         token: Option<&Token>,
-        mut run: impl AsyncFnMut(&mut Transaction<'_>) -> Result<T, E>,
+        mut run: impl for<'t> FnMut(&'t mut Transaction<'_>) -> Work<'t, T, E>,
     ) -> Result<T, E> {
         let mut runs = Runs::new(policy, token)?;
         let mut body = self.body.limited(&runs);

@@ -3,6 +3,8 @@
 //! Nothing is guessed: text is no number, NULL is only read as [`Option`], and a number that does
 //! not fit is an error.
 
+mod adapters;
+
 use dqlite_proto::{Value, ValueRef};
 
 use crate::error::{Error, Result};
@@ -11,7 +13,38 @@ use crate::row::Row;
 /// A value that can be bound to a parameter.
 pub trait ToParam {
     /// The value as it is sent. An error of kind Convert if that is not possible.
-    fn to_param(&self) -> Result<ValueRef<'_>>;
+    fn to_param(&self) -> Result<Bound<'_>>;
+}
+
+/// A value that is about to be sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound<'a> {
+    /// It lies in the value that it was made of.
+    Borrowed(ValueRef<'a>),
+    /// It was made for this.
+    Owned(Value),
+}
+
+impl Bound<'_> {
+    /// The value.
+    pub fn as_ref(&self) -> ValueRef<'_> {
+        match self {
+            Self::Borrowed(value) => *value,
+            Self::Owned(value) => value.as_ref(),
+        }
+    }
+}
+
+impl<'a> From<ValueRef<'a>> for Bound<'a> {
+    fn from(value: ValueRef<'a>) -> Self {
+        Self::Borrowed(value)
+    }
+}
+
+impl From<Value> for Bound<'_> {
+    fn from(value: Value) -> Self {
+        Self::Owned(value)
+    }
 }
 
 /// A type that a column can be read as.
@@ -71,88 +104,92 @@ tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
 tuples!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
 
 impl<T: ToParam + ?Sized> ToParam for &T {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
+    fn to_param(&self) -> Result<Bound<'_>> {
         (**self).to_param()
     }
 }
 
 impl<T: ToParam> ToParam for Option<T> {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        self.as_ref().map_or(Ok(ValueRef::Null), ToParam::to_param)
+    fn to_param(&self) -> Result<Bound<'_>> {
+        match self {
+            Some(value) => value.to_param(),
+            None => Ok(ValueRef::Null.into()),
+        }
     }
 }
 
 impl ToParam for Value {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(self.as_ref())
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(self.as_ref().into())
     }
 }
 
 impl ToParam for bool {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(ValueRef::Boolean(u64::from(*self)))
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(ValueRef::Boolean(u64::from(*self)).into())
     }
 }
 
 impl ToParam for f64 {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
+    fn to_param(&self) -> Result<Bound<'_>> {
         if self.is_nan() {
             return Err(Error::convert(
                 "NaN would be stored as NULL; bind None for that",
             ));
         }
-        Ok(ValueRef::Float(*self))
+        Ok(ValueRef::Float(*self).into())
     }
 }
 
 impl ToParam for f32 {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
+    fn to_param(&self) -> Result<Bound<'_>> {
         if self.is_nan() {
             return Err(Error::convert(
                 "NaN would be stored as NULL; bind None for that",
             ));
         }
-        Ok(ValueRef::Float(f64::from(*self)))
+        Ok(ValueRef::Float(f64::from(*self)).into())
     }
 }
 
 impl ToParam for str {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(ValueRef::Text(self.as_bytes()))
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(ValueRef::Text(self.as_bytes()).into())
     }
 }
 
 impl ToParam for String {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(ValueRef::Text(self.as_bytes()))
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(ValueRef::Text(self.as_bytes()).into())
     }
 }
 
 impl ToParam for [u8] {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(ValueRef::Blob(self))
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(ValueRef::Blob(self).into())
     }
 }
 
 impl<const N: usize> ToParam for [u8; N] {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(ValueRef::Blob(self))
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(ValueRef::Blob(self).into())
     }
 }
 
 impl ToParam for Vec<u8> {
-    fn to_param(&self) -> Result<ValueRef<'_>> {
-        Ok(ValueRef::Blob(self))
+    fn to_param(&self) -> Result<Bound<'_>> {
+        Ok(ValueRef::Blob(self).into())
     }
 }
 
 macro_rules! integers {
     ($($integer:ty),*) => {$(
         impl ToParam for $integer {
-            fn to_param(&self) -> Result<ValueRef<'_>> {
-                i64::try_from(*self).map(ValueRef::Integer).map_err(|_| {
+            fn to_param(&self) -> Result<Bound<'_>> {
+                let value = i64::try_from(*self).map_err(|_| {
                     Error::convert(format!("{self} does not fit a signed 64-bit integer"))
-                })
+                })?;
+                Ok(ValueRef::Integer(value).into())
             }
         }
 
@@ -276,7 +313,7 @@ mod tests {
             Option::<String>::from_value(ValueRef::Iso8601(b"")),
             Some(None)
         );
-        assert_eq!(None::<i64>.to_param().unwrap(), ValueRef::Null);
+        assert_eq!(None::<i64>.to_param().unwrap().as_ref(), ValueRef::Null);
     }
 
     #[test]

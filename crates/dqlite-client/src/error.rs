@@ -214,6 +214,12 @@ impl Error {
         Self::new(ErrorKind::Convert, text)
     }
 
+    /// A column whose value its field cannot hold: for implementations of
+    /// [`FromRow`](crate::FromRow).
+    pub fn unfit(column: impl fmt::Debug, reason: &dyn fmt::Display) -> Self {
+        Self::convert(format!("column {column:?}: {reason}"))
+    }
+
     pub(crate) fn interrupted() -> Self {
         Self::usage("interrupted")
     }

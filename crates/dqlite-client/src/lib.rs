@@ -50,6 +50,8 @@
 //! | `tls` | yes | [`tls`](mod@tls), `dqlites://`, [`Config::with_tls`] |
 //! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`] |
 //! | `yaml` | yes | [`node_store::YamlFile`] |
+//! | `derive` | no | `#[derive(FromRow)]` |
+//! | `chrono` `jiff` `json` `uuid` | no | [`ToParam`] and [`FromValue`] for types of those crates |
 //!
 //! The drivers without a runtime, [`blocking`] and [`fd`], are always there.
 
@@ -95,8 +97,10 @@ pub use address::Address;
 pub use bulk::Many;
 pub use config::Config;
 #[cfg(feature = "tokio")]
-pub use connection::{Connection, Rows, Transaction, connect};
+pub use connection::{Connection, Rows, Transaction, Work, connect};
 pub use convert::{FromRow, FromValue, ToParam};
+#[cfg(feature = "derive")]
+pub use dqlite_derive::FromRow;
 pub use dqlite_proto as proto;
 pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use error::{Attempt, AttemptKind, Error, ErrorKind, Result};

@@ -56,7 +56,9 @@ fn by_position<'v>(
         )));
     }
     for (at, value) in values.enumerate() {
-        let pushed = value.to_param().and_then(|value| Ok(out.push(value)?));
+        let pushed = value
+            .to_param()
+            .and_then(|value| Ok(out.push(value.as_ref())?));
         pushed
             .map_err(|error| Error::new(error.kind(), format!("parameter {}: {error}", at + 1)))?;
     }
@@ -110,7 +112,9 @@ impl Params for &[(&str, &dyn ToParam)] {
                     "no value given for the parameter {shown}"
                 )));
             };
-            let pushed = value.to_param().and_then(|value| Ok(out.push(value)?));
+            let pushed = value
+                .to_param()
+                .and_then(|value| Ok(out.push(value.as_ref())?));
             let named =
                 |error: Error| Error::new(error.kind(), format!("parameter {shown}: {error}"));
             pushed.map_err(named)?;

@@ -68,6 +68,11 @@ impl Row {
         })
     }
 
+    /// Whether there is such a column.
+    pub fn has(&self, column: impl Column) -> bool {
+        column.find(self).is_ok()
+    }
+
     /// A column without converting it.
     pub fn get_ref(&self, column: impl Column) -> Result<ValueRef<'_>> {
         let at = column.find(self)?;

@@ -158,13 +158,27 @@ impl Wire {
             if let Some(output) = exchange.rest(&self.session) {
                 return Ok(output);
             }
-            let read = poll_fn(|cx| self.poll(cx)).await;
-            match read {
-                Ok(0) => return Err(self.broken(Loss::Closed)),
-                Ok(_) => self.mid_reply = true,
-                Err(error) => return Err(self.broken(Loss::Io(error))),
-            }
+            self.read().await?;
         }
+    }
+
+    async fn read(&mut self) -> Result<(), Stop> {
+        match poll_fn(|cx| self.poll(cx)).await {
+            Ok(0) => Err(self.broken(Loss::Closed)),
+            Ok(_) => {
+                self.mid_reply = true;
+                Ok(())
+            }
+            Err(error) => Err(self.broken(Loss::Io(error))),
+        }
+    }
+
+    /// Reads once, for a reply that is taken from the session as it comes.
+    pub(crate) async fn more(&mut self, deadline: Instant) -> Result<()> {
+        let started = clock::now();
+        let read = tokio::time::timeout_at(deadline.into(), self.read()).await;
+        let read = read.unwrap_or_else(|_| Err(Stop::Late(deadline - started)));
+        read.map_err(|stop| stop.plain(&mut self.session, self.address.as_str()))
     }
 
     /// Writes what there is to write, and reads. A server that refuses may close at once, so what

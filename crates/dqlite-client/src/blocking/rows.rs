@@ -29,7 +29,7 @@ use crate::statement::Plan;
 pub struct Rows<'c> {
     body: &'c mut Body<Link>,
     stream: Stream,
-    rows: vec::IntoIter<Row>,
+    ready: vec::IntoIter<Row>,
 }
 
 impl<'c> Rows<'c> {
@@ -38,7 +38,7 @@ impl<'c> Rows<'c> {
         Ok(Self {
             body,
             stream,
-            rows: Vec::new().into_iter(),
+            ready: Vec::new().into_iter(),
         })
     }
 }
@@ -48,14 +48,14 @@ impl Iterator for Rows<'_> {
 
     fn next(&mut self) -> Option<Result<Row>> {
         loop {
-            if let Some(row) = self.rows.next() {
+            if let Some(row) = self.ready.next() {
                 return Some(Ok(row));
             }
             if self.stream.has_ended() {
                 return None;
             }
             match now(self.body.next_chunk(&mut self.stream)) {
-                Ok(chunk) => self.rows = chunk.rows.into_iter(),
+                Ok(chunk) => self.ready = chunk.rows.into_iter(),
                 Err(error) => return Some(Err(error)),
             }
         }

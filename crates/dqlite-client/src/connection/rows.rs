@@ -29,7 +29,7 @@ use crate::wire::Wire;
 pub struct Rows<'c> {
     body: &'c mut Body<Wire>,
     stream: Stream,
-    rows: vec::IntoIter<Row>,
+    ready: vec::IntoIter<Row>,
 }
 
 impl<'c> Rows<'c> {
@@ -38,20 +38,20 @@ impl<'c> Rows<'c> {
         Ok(Self {
             body,
             stream,
-            rows: Vec::new().into_iter(),
+            ready: Vec::new().into_iter(),
         })
     }
 
     /// The next row; `None` behind the last one, and behind an error.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         loop {
-            if let Some(row) = self.rows.next() {
+            if let Some(row) = self.ready.next() {
                 return Ok(Some(row));
             }
             if self.stream.has_ended() {
                 return Ok(None);
             }
-            self.rows = self
+            self.ready = self
                 .body
                 .next_chunk(&mut self.stream)
                 .await?
