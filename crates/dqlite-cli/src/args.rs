@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::engine_info::Engine;
+use crate::tls::Tls;
 use crate::wire::Wire;
 
 /// Replicated SQLite: nodes and tools of dqlite.
@@ -22,6 +23,9 @@ pub(crate) enum Command {
     /// Look at engines.
     #[command(subcommand)]
     Engine(Engine),
+    /// Make certificates.
+    #[command(subcommand)]
+    Tls(Tls),
     /// Look at captures of the protocol.
     #[command(subcommand)]
     Wire(Wire),

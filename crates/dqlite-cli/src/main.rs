@@ -6,6 +6,7 @@ mod exports;
 mod node;
 mod orphan;
 mod report;
+mod tls;
 mod wire;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Node(node) => node::run(&node),
         Command::Engine(engine) => engine_info::run(&engine),
+        Command::Tls(tls) => tls::run(&tls),
         Command::Wire(wire) => match wire::run(&wire) {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => {

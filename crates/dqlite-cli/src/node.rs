@@ -320,7 +320,7 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
         ToNode::Ping { n } => Err(report::pong(n, started.elapsed())),
         ToNode::Leave { n, .. } => unsupported(n, "leave the cluster"),
         ToNode::Set { n, .. } => unsupported(n, "change options while it runs"),
-        ToNode::ReloadTls { n } => unsupported(n, "load certificates"),
+        ToNode::ReloadTls { n } => Ok(Command::ReloadTls { n }),
         ToNode::Config { .. } => Err(report::refusal(
             0,
             "unknown_request",

@@ -111,6 +111,7 @@ pub(crate) fn status(error: &HostError) -> i32 {
         HostError::Locked { .. } => exit::LOCKED,
         HostError::DataDir { full: true, .. } => exit::DISK_FULL,
         HostError::Bind { .. } => exit::ADDRESS_TAKEN,
+        HostError::Tls(_) => exit::TLS,
         HostError::DataDir { .. }
         | HostError::Damaged { .. }
         | HostError::Create(_)
@@ -255,6 +256,7 @@ fn stage(stage: HostStage) -> Stage {
         HostStage::Lock => Stage::Lock,
         HostStage::DataDir => Stage::DataDir,
         HostStage::Bind => Stage::Bind,
+        HostStage::Tls => Stage::Tls,
         HostStage::Create => Stage::Create,
         HostStage::Start => Stage::Start,
         HostStage::Identity => Stage::Identity,

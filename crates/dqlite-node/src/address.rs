@@ -44,6 +44,14 @@ pub(crate) fn canonical(text: &str) -> String {
 }
 
 /// The host and the port of a wildcard.
+/// The host of an address, without brackets.
+pub(crate) fn host(text: &str) -> String {
+    Address::parse(text)
+        .ok()
+        .and_then(|address| address.host().map(str::to_owned))
+        .unwrap_or_else(|| text.to_owned())
+}
+
 fn wildcard(text: &str) -> Option<(&'static str, &str)> {
     WILDCARDS
         .iter()

@@ -51,6 +51,17 @@ pub enum TrailingStrategy {
     Dynamic,
 }
 
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+pub enum TlsVersion {
+    /// For old peers only.
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// The usual one.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -140,10 +151,39 @@ options! {
     handover_on_stop: bool = true;
     /// Seconds that giving them away may take.
     handover_timeout: f64 = 3.0;
+    /// The certificate shown to clients and other nodes, PEM; with its key and the signers of the
+    /// others it turns TLS on.
+    tls_cert: Option<PathBuf> = None;
+    /// The key to the certificate.
+    tls_key: Option<PathBuf> = None;
+    /// Who may sign certificates of clients and other nodes.
+    tls_ca: Option<PathBuf> = None;
+    /// The name in the certificates of all nodes; the host that is dialled if absent.
+    tls_server_name: Option<String> = None;
+    /// The oldest version that is spoken.
+    tls_min_version: TlsVersion = TlsVersion::Tls13;
+    /// Names in certificates whose owners may change members and roles and take dumps; every good
+    /// certificate if empty.
+    tls_admin: Vec<String> = Vec::new();
+    /// Seconds between two looks at the files.
+    tls_reload_interval: f64 = 10.0;
+    /// Seconds after which streams between nodes are opened anew; 0 = never.
+    tls_max_stream_age: f64 = 86_400.0;
     /// Client connections at a time.
     max_connections: u32 = 1024;
+    /// Bytes of one request.
+    max_frame_bytes: u64 = 128 << 20;
     /// Seconds until the first word of a connection must have come.
     handshake_timeout: f64 = 5.0;
+    /// Seconds without a request after which a client's connection is closed; 0 = never.
+    idle_timeout: f64 = 0.0;
+    /// The same while a transaction is open, which holds others up; 0 = never.
+    idle_in_transaction_timeout: f64 = 300.0;
+    /// Seconds that a client may take to send the rest of a request, or to read any of a reply;
+    /// 0 = for ever.
+    progress_timeout: f64 = 30.0;
+    /// Seconds after which a statement is ended; 0 = never.
+    statement_timeout: f64 = 0.0;
     /// TCP keepalive: seconds idle, seconds between probes, probes.
     keepalive: (u32, u32, u32) = (3, 3, 3);
     /// Milliseconds after which unacknowledged bytes end a client's connection; 0 = the kernel's.

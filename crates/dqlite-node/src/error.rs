@@ -56,6 +56,9 @@ pub enum HostError {
         /// Why.
         refusal: Refusal,
     },
+    /// Certificates or keys that will not do.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// An address to listen on.
     #[error("listen on {place}: {reason}")]
     Bind {
@@ -103,6 +106,8 @@ pub enum Stage {
     DataDir,
     /// Binding the listeners.
     Bind,
+    /// Loading certificates.
+    Tls,
     /// Creating the engine.
     Create,
     /// Starting the engine.
@@ -123,6 +128,7 @@ impl HostError {
             Self::Locked { .. } => Stage::Lock,
             Self::DataDir { .. } | Self::Damaged { .. } => Stage::DataDir,
             Self::Bind { .. } => Stage::Bind,
+            Self::Tls(_) => Stage::Tls,
             Self::Create(_) => Stage::Create,
             Self::Start(_) | Self::Bug(_) => Stage::Start,
             Self::Refused {
@@ -144,6 +150,7 @@ impl HostError {
             Self::DataDir { full: true, .. } => "disk_full",
             Self::DataDir { .. } => "not_usable",
             Self::Damaged { .. } => "damaged",
+            Self::Tls(_) => "bad_certificates",
             Self::Bind { taken: true, .. } => "address_taken",
             Self::Bind { .. } => "cannot_listen",
             Self::Create(_) | Self::Start(_) => "engine_refused",

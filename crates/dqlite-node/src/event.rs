@@ -188,6 +188,11 @@ pub enum Command {
         /// Echoed.
         n: u32,
     },
+    /// Read certificates and keys again.
+    ReloadTls {
+        /// Echoed.
+        n: u32,
+    },
     /// The last role decisions, with reasons.
     Explain {
         /// Echoed.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use dqlite_proto::{NodeInfo, Request, Role};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 use crate::board::Board;
 use crate::config::{Id, NodeConfig, TrailingStrategy};
 use crate::data_dir::{self, DataDir, Plan, Wanted};
-use crate::engine::{Engine, EngineConfig, EngineError, Library, PlainDialer, Running};
+use crate::engine::{Dialer, Engine, EngineConfig, EngineError, Library, PlainDialer, Running};
 use crate::error::HostError;
 use crate::event::{Bye, Command, Event, State};
 use crate::gateway::Door;
@@ -29,6 +30,7 @@ use crate::leader::Local;
 use crate::lock::unix_ms;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
+use crate::tls::{self, Renewal, TlsDialer};
 
 const BEAT: Duration = Duration::from_secs(1);
 /// Setting the weight is a matter of microseconds.
@@ -47,8 +49,13 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<Bye, HostError> {
     config.validate().map_err(HostError::Config)?;
+    tls::load(&config)?;
     let board = Arc::new(Board::new(events, &config.address, started));
     let (dir, plan) = open(&config).await?;
+    let _renewal = Renewal::begin(
+        Duration::from_secs_f64(config.tls_reload_interval),
+        &board,
+    );
     let mut door = Door::bind(&config, Arc::clone(&board)).await?;
     let (identity, joining) = match plan {
         Plan::Restart {
@@ -85,7 +92,7 @@ pub async fn run(
     let engine = launch(library, &config, &dir, &identity).await?;
     dir.formed()?;
     let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
-    door.lead_to(&config, name.clone());
+    door.lead_to(&config, &name);
     let local = Arc::new(Local {
         id: identity.id,
         config,
@@ -154,7 +161,7 @@ async fn launch(
         failure_domain: config.failure_domain.0,
         ..EngineConfig::new(identity.id, config.address.clone(), dir.path())
     };
-    let dialer = PlainDialer::new(config.network_latency_ms).into_dialer();
+    let dialer = dialer(config);
     let launched = spawn_blocking(move || {
         let create = |reason: EngineError| HostError::Create(reason.to_string());
         let engine = Engine::create(library, &options, dialer).map_err(create)?;
@@ -166,6 +173,17 @@ async fn launch(
     launched
         .await
         .unwrap_or_else(|panic| Err(HostError::Bug(panic.to_string())))
+}
+
+/// How the engine reaches its peers.
+fn dialer(config: &NodeConfig) -> Dialer {
+    let plain = PlainDialer::new(config.network_latency_ms);
+    let Some(tls) = tls::own() else {
+        return plain.into_dialer();
+    };
+    let age = Duration::from_secs_f64(config.tls_max_stream_age);
+    let age = (!age.is_zero()).then_some(age);
+    TlsDialer::new(tls, plain, Handle::current(), age).into_dialer()
 }
 
 /// A member of several voters must not forget what it acknowledged to the others.
@@ -205,6 +223,7 @@ impl Stop {
                 }
                 Some(Command::Status { n }) => reply(board, n, board.status()),
                 Some(Command::Explain { n }) => reply(board, n, json!(board.decisions())),
+                Some(Command::ReloadTls { n }) => reload_tls(board, n),
             }
         }
     }
@@ -247,6 +266,11 @@ fn acknowledge(board: &Board, n: Option<u32>) {
     if let Some(n) = n {
         reply(board, n, json!({}));
     }
+}
+
+fn reload_tls(board: &Board, n: u32) {
+    let answer = tls::reload(board);
+    board.tell(Event::Reply { n, answer });
 }
 
 fn reply(board: &Board, n: u32, value: Value) {
@@ -307,6 +331,7 @@ impl Host {
                     }
                     Some(Command::Status { n }) => reply(&board, n, board.status()),
                     Some(Command::Explain { n }) => reply(&board, n, json!(board.decisions())),
+                    Some(Command::ReloadTls { n }) => reload_tls(&board, n),
                 },
                 ended = &mut self.keeper => {
                     let reason = ended.unwrap_or_else(|panic| HostError::Bug(panic.to_string()));

@@ -8,9 +8,12 @@ use dqlite_proto::{
     Event, Failure, Limits, Metadata, NodeInfo, ProtocolError, Request, Response, Session,
     Violation,
 };
+use dqlite_client::tls::TlsError;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+
+use crate::{address, tls};
 
 /// Why a question was not answered as hoped.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,9 @@ pub(crate) enum PeerError {
     /// The answers are not those of a node.
     #[error("not a dqlite node: {0}")]
     Stranger(#[from] ProtocolError),
+    /// A certificate will not do, theirs or ours.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
     /// The question cannot be asked.
     #[error("{0}")]
     Violation(#[from] Violation),
@@ -35,6 +41,17 @@ pub(crate) enum PeerError {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+async fn connect(address: &str) -> Result<Box<dyn Stream>, PeerError> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls::own() else {
+        return Ok(Box::new(stream));
+    };
+    let host = address::host(address);
+    let stream = dqlite_client::tls::stream::connect(&tls.identity(), &host, stream).await?;
+    Ok(Box::new(stream))
+}
+
 /// A connection on which one request is answered before the next is asked.
 pub(crate) struct Peer {
     stream: Box<dyn Stream>,
@@ -45,10 +62,10 @@ pub(crate) struct Peer {
 impl Peer {
     /// Connects to another node; `patience` bounds this and every question.
     pub(crate) async fn dial(address: &str, patience: Duration) -> Result<Self, PeerError> {
-        let dialled = timeout(patience, TcpStream::connect(address)).await;
-        let stream = dialled.map_err(|_| PeerError::Timeout(patience))??;
-        stream.set_nodelay(true)?;
-        Ok(Self::over(Box::new(stream), patience))
+        timeout(patience, connect(address))
+            .await
+            .map_err(|_| PeerError::Timeout(patience))?
+            .map(|stream| Self::over(stream, patience))
     }
 
     /// Connects to the engine of this process.

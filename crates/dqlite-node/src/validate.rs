@@ -30,6 +30,7 @@ const fn range(
 
 const HOUR_MS: f64 = 3_600_000.0;
 const HOUR: f64 = 3_600.0;
+const WEEK: f64 = 604_800.0;
 
 /// THE TABLE of ranges.
 const RANGES: &[Range] = &[
@@ -70,7 +71,29 @@ const RANGES: &[Range] = &[
         1.0,
         100_000.0,
     ),
+    range("tls_reload_interval", |c| c.tls_reload_interval, 1.0, HOUR),
+    range(
+        "tls_max_stream_age",
+        |c| c.tls_max_stream_age,
+        0.0,
+        31_536_000.0,
+    ),
     range("handshake_timeout", |c| c.handshake_timeout, 0.1, HOUR),
+    range("idle_timeout", |c| c.idle_timeout, 0.0, WEEK),
+    range(
+        "idle_in_transaction_timeout",
+        |c| c.idle_in_transaction_timeout,
+        0.0,
+        WEEK,
+    ),
+    range("progress_timeout", |c| c.progress_timeout, 0.0, HOUR),
+    range("statement_timeout", |c| c.statement_timeout, 0.0, WEEK),
+    range(
+        "max_frame_bytes",
+        |c| c.max_frame_bytes as f64,
+        65_536.0,
+        1_073_741_824.0,
+    ),
 ];
 
 /// Everything that is wrong.
@@ -95,7 +118,34 @@ pub(crate) fn complaints(config: &NodeConfig) -> Vec<Complaint> {
     numbers(config, &mut complaints);
     places(config, &mut complaints);
     cluster(config, &mut complaints);
+    tls(config, &mut complaints);
     complaints
+}
+
+/// What TLS needs besides files that are good.
+fn tls(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
+    let files = [
+        ("tls_cert", &config.tls_cert),
+        ("tls_key", &config.tls_key),
+        ("tls_ca", &config.tls_ca),
+    ];
+    if files.iter().any(|(_, file)| file.is_some()) {
+        let missing = files.iter().filter(|(_, file)| file.is_none());
+        complaints.extend(missing.map(|(option, _)| {
+            Complaint::new(option, &"", "tls_cert, tls_key and tls_ca go together")
+        }));
+    }
+    for pattern in &config.tls_admin {
+        if let Err(reason) = crate::tls::check_patterns(pattern) {
+            complaints.push(Complaint::new("tls_admin", pattern, reason));
+        }
+    }
+    if let Some(name) = &config.tls_server_name
+        && (name.contains('*') || crate::tls::check_patterns(name).is_err())
+    {
+        let reason = "must be one DNS name";
+        complaints.push(Complaint::new("tls_server_name", name, reason));
+    }
 }
 
 /// Numbers with more to them than a range.

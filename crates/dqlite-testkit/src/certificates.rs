@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -44,6 +44,7 @@ impl Authority {
     /// If the machine gives no random numbers.
     pub fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -91,6 +92,7 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let subject = names.first().cloned().unwrap_or_default();
         let mut params = CertificateParams::new(names).expect("names");
+        params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, subject);
         params.not_before = not_before.into();
         params.not_after = not_after.into();

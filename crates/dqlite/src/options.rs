@@ -36,6 +36,10 @@ pub(crate) enum Kind {
     Flag,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A name in a certificate.
+    Name,
+    /// Patterns of such names.
+    Names,
     /// A power of two in this range.
     PowerOfTwo(u64, u64),
     /// Seconds idle, seconds between probes, probes.
@@ -115,6 +119,14 @@ pub(crate) const KNOWN: &[Known] = &[
     node("offline_after", Kind::Seconds(0.5, 3600.0)),
     node("handover_on_stop", Kind::Flag),
     node("handover_timeout", Kind::Seconds(0.0, 60.0)),
+    node("tls_cert", Kind::Path),
+    node("tls_key", Kind::Path),
+    node("tls_ca", Kind::Path),
+    node("tls_server_name", Kind::Name),
+    node("tls_min_version", Kind::Word(&["1.3", "1.2"])),
+    node("tls_admin", Kind::Names),
+    node("tls_reload_interval", Kind::Seconds(1.0, 3600.0)),
+    node("tls_max_stream_age", Kind::Seconds(0.0, 31_536_000.0)),
     node("max_connections", Kind::Whole(1, 100_000)),
     node("handshake_timeout", Kind::Seconds(0.1, 3600.0)),
     node("keepalive", Kind::Keepalive),
@@ -156,7 +168,8 @@ pub(crate) fn complaints(options: &Options) -> Vec<Complaint> {
         );
         found.push(Complaint::new(name, value, reason));
     }
-    let contradictions = between(options);
+    let mut contradictions = between(options);
+    contradictions.extend(half_of_tls(options));
     let told = |one: &Complaint| found.iter().any(|other| other.option == one.option);
     let untold: Vec<_> = contradictions
         .into_iter()
@@ -164,6 +177,22 @@ pub(crate) fn complaints(options: &Options) -> Vec<Complaint> {
         .collect();
     found.extend(untold);
     found
+}
+
+/// TLS needs all three files.
+fn half_of_tls(options: &Options) -> Vec<Complaint> {
+    let files = ["tls_cert", "tls_key", "tls_ca"];
+    let given = |name: &&str| options.get(*name).is_some_and(|value| !value.is_null());
+    if !files.iter().any(given) {
+        return Vec::new();
+    }
+    let missing = files.iter().filter(|name| !given(name));
+    missing
+        .map(|name| {
+            let reason = "tls_cert, tls_key and tls_ca go together".to_owned();
+            Complaint::new(name, &Value::Null, reason)
+        })
+        .collect()
 }
 
 /// What is wrong between options that are each fine.
@@ -243,6 +272,14 @@ impl Kind {
             Self::Word(words) => match value.as_str() {
                 Some(word) if words.contains(&word) => Ok(()),
                 _ => Err(format!("must be one of {}", words.join(", "))),
+            },
+            Self::Name => match value.as_str() {
+                Some(name) if !name.is_empty() && !name.contains('*') => Ok(()),
+                _ => Err("must be one DNS name".into()),
+            },
+            Self::Names => match value.as_array() {
+                Some(names) if names.iter().all(Value::is_string) => Ok(()),
+                _ => Err("must be a list of names".into()),
             },
             Self::PowerOfTwo(min, max) => match value.as_u64() {
                 Some(size) if size.is_power_of_two() && (min..=max).contains(&size) => Ok(()),

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
@@ -72,7 +72,8 @@ impl PlainDialer {
         }
     }
 
-    fn tune(&self, stream: &TcpStream) -> io::Result<()> {
+    /// Small messages leave at once, and a peer that is gone is noticed.
+    pub(crate) fn tune(&self, stream: &impl AsFd) -> io::Result<()> {
         let socket = SockRef::from(stream);
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_user_timeout(Some(self.user_timeout))?;
