@@ -61,12 +61,7 @@ unsafe extern "C" fn sqlite3_bind_parameter_count(statement: *mut Stmt) -> c_int
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sqlite3_column_count(statement: *mut Stmt) -> c_int {
     // SAFETY: passed on as it came.
-    unsafe {
-        if statements::is_cut(statement) {
-            return -1;
-        }
-        hooks::column_count(statement)
-    }
+    unsafe { hooks::column_count(statement) }
 }
 
 /// # Safety
@@ -74,10 +69,7 @@ unsafe extern "C" fn sqlite3_column_count(statement: *mut Stmt) -> c_int {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sqlite3_step(statement: *mut Stmt) -> c_int {
     // SAFETY: passed on as it came.
-    unsafe {
-        statements::before_step(statement);
-        hooks::step(statement)
-    }
+    unsafe { hooks::step(statement) }
 }
 
 /// # Safety

@@ -37,6 +37,18 @@ pub struct Policy {
     pub statements_max: usize,
     /// Whether members, roles, weights and dumps may be asked for.
     pub membership: bool,
+    /// What need not be refused.
+    pub abilities: Abilities,
+}
+
+/// What an engine can do only because its host stands in front of its libraries. By default
+/// nothing: then the guard refuses what such an engine does not survive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// RETURNING works in EXEC and `EXEC_SQL`.
+    pub exec_returning: bool,
+    /// PRAGMA optimize works in QUERY and `QUERY_SQL`.
+    pub query_optimize: bool,
 }
 
 impl Default for Policy {
@@ -47,6 +59,7 @@ impl Default for Policy {
             sql_bytes_max: 4 << 20,
             statements_max: 1024,
             membership: true,
+            abilities: Abilities::default(),
         }
     }
 }
@@ -68,6 +81,9 @@ pub enum Verdict {
     Refuse(Failure),
     /// The same, and close behind that answer: the stream cannot be trusted.
     Close(Failure),
+    /// ADD, ASSIGN, REMOVE or TRANSFER, well-formed. *Engine*: to be asked on a connection without
+    /// a database, and not if it takes the last voter away. Leave it out, and answer for it.
+    Change,
     /// The first message asks to become a stream between nodes; who asks must be a member.
     Connect {
         /// Raft id.
@@ -84,6 +100,8 @@ pub enum Reply {
     Forward,
     /// Send this failure in its place.
     Replace(Failure),
+    /// The client did not ask: it is no business of his.
+    Drop,
     /// The engine does not follow the protocol.
     Broken,
 }
@@ -133,6 +151,25 @@ struct Traits {
 pub struct Asked {
     kind: RequestKind,
     traits: Traits,
+    /// Asked by the gateway itself.
+    own: bool,
+}
+
+impl Asked {
+    /// Whether a statement runs until this is answered.
+    pub const fn runs(&self) -> bool {
+        carries_tuple(self.kind)
+    }
+}
+
+/// Whether what a guard leaves unjudged of such a request, when it lets it pass, is a parameter
+/// tuple: to be followed with [`TupleCheck`](crate::tuple::TupleCheck) unless its schema is
+/// unknown, which the engine answers for.
+pub const fn carries_tuple(kind: RequestKind) -> bool {
+    matches!(
+        kind,
+        RequestKind::EXEC | RequestKind::QUERY | RequestKind::EXEC_SQL | RequestKind::QUERY_SQL
+    )
 }
 
 impl Guard {
@@ -165,6 +202,12 @@ impl Guard {
         if header.body_bytes() > self.policy.request_bytes_max {
             return Verdict::Close(error("request too large"));
         }
+        let kind = RequestKind(header.kind);
+        let streams = carries_tuple(kind) || kind == RequestKind::PREPARE;
+        if header.body_bytes() > WHOLE_BYTES_MAX && !streams {
+            self.first = false;
+            return Verdict::Refuse(error("request too large"));
+        }
         let whole = head.len() as u64 >= header.body_bytes();
         let first = self.first;
         let mut traits = Traits::default();
@@ -176,7 +219,7 @@ impl Guard {
             Err(malformed) => Verdict::Close(parse(malformed.what)),
         };
         if let Verdict::Pass { .. } = verdict {
-            self.passed(RequestKind(header.kind), head, traits);
+            self.passed(kind, head, traits);
         }
         if !matches!(verdict, Verdict::More | Verdict::Hold) {
             self.first = false;
@@ -195,7 +238,27 @@ impl Guard {
             }
             _ => {}
         }
-        self.slots.expect(Asked { kind, traits });
+        self.slots.expect(Asked {
+            kind,
+            traits,
+            own: false,
+        });
+    }
+
+    /// Books a PREPARE that the gateway itself sends, of a text without a statement: its answer,
+    /// whatever it is, is for nobody else.
+    pub fn asks_itself(&mut self) {
+        self.slots.expect(Asked {
+            kind: RequestKind::PREPARE,
+            traits: Traits::default(),
+            own: true,
+        });
+    }
+
+    /// Takes the last request that passed back: it could not be completed, and with it ends what
+    /// the engine is sent. True if there was one.
+    pub fn revoke(&mut self) -> bool {
+        self.slots.revoke()
     }
 
     /// Judges a whole reply other than rows and books it. Of replies above 64 KiB only the header
@@ -207,6 +270,9 @@ impl Guard {
         };
         if !reply::answers(asked.kind, kind) {
             return Reply::Broken;
+        }
+        if asked.own {
+            return Reply::Drop;
         }
         if asked.kind == RequestKind::PREPARE {
             self.preparing = self.preparing.saturating_sub(1);
@@ -287,6 +353,8 @@ impl Guard {
 
 /// Text kept of a failure that is rewritten.
 const FAILURE_TEXT_MAX: usize = 64 << 10;
+/// Requests without large text or parameters; what is longer is judged while it passes.
+const WHOLE_BYTES_MAX: u64 = 64 << 10;
 
 fn error(message: &str) -> Failure {
     Failure {

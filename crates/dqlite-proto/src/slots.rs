@@ -80,6 +80,16 @@ impl<T> Slots<T> {
         }
     }
 
+    /// Takes the last expectation back if nothing was booked after it.
+    pub fn revoke(&mut self) -> bool {
+        let last = matches!(self.queue.back(), Some(Slot::Engine(_)));
+        if last {
+            self.queue.pop_back();
+            self.engine = self.engine.saturating_sub(1);
+        }
+        last
+    }
+
     /// How many replies are owed, by anybody.
     pub fn len(&self) -> usize {
         self.queue.len()

@@ -1,16 +1,31 @@
 //! The gateway from the binding of its sockets to their end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dqlite_proto::ServerClass;
+use dqlite_proto::guard::{Abilities, Policy};
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::watch;
 
-use super::{Backend, Early, Gateway, Listeners};
+use super::counters::Counters;
+use super::talk::{Limits, Rules};
+use super::{Backend, Early, Gateway, Listeners, Totals};
 use crate::board::Board;
 use crate::config::NodeConfig;
+use crate::engine::Version;
+use crate::engine::hooks::{in_force, statements};
 use crate::error::HostError;
 use crate::event::Event;
+use crate::peers::Peers;
+
+/// Descriptors for everything that is no connection of a client.
+const FDS_KEPT: u64 = 128;
+/// The client's end, and both ends of the one to the engine.
+const FDS_EACH: u64 = 3;
+/// *Engine*: each database that was ever opened costs a descriptor for good.
+const FDS_PER_DATABASE_SHARE: u64 = 4;
 
 /// The gateway before and after it accepts.
 #[derive(Debug)]
@@ -45,18 +60,39 @@ impl Door {
                 .map_or_else(String::new, |bound| bound.to_string()),
             unix: listeners.unix_path().map(PathBuf::from),
         };
-        self.gateway = Some(Gateway::serve(listeners, config, self.backend.subscribe()));
+        let most = self.connections_max(config);
+        let rules = Arc::new(rules(config));
+        let backend = self.backend.subscribe();
+        self.gateway = Some(Gateway::serve(listeners, config, most, rules, backend));
         self.board.tell(serving);
     }
 
+    /// What was asked for, or what there are descriptors for.
+    fn connections_max(&self, config: &NodeConfig) -> u32 {
+        let room = (fds_max().saturating_sub(FDS_KEPT) / FDS_EACH).max(1);
+        let room = u32::try_from(room).unwrap_or(u32::MAX);
+        if room < config.max_connections {
+            let asked = config.max_connections;
+            let text = format!("max_connections = {asked}: the limit of descriptors allows {room}");
+            self.board.warn("max_connections", text);
+        }
+        room.min(config.max_connections)
+    }
+
     /// Leads every connection from now on to the engine.
-    pub(crate) fn lead_to(&mut self, config: &NodeConfig, engine: PathBuf) {
-        self.backend.send_replace(Backend::Engine(engine));
+    pub(crate) fn lead_to(&mut self, config: &NodeConfig, engine: &Path) {
+        let peers = Peers::new(self.board.id(), &config.address, engine);
+        self.backend.send_replace(Backend::Engine(Arc::new(peers)));
         self.open(config);
     }
 
     pub(crate) fn connections(&self) -> u64 {
         self.gateway.as_ref().map_or(0, Gateway::connections)
+    }
+
+    /// What was counted since the start; nothing before the gateway is open.
+    pub(crate) fn totals(&self) -> Option<Totals> {
+        self.gateway.as_ref().map(Gateway::totals)
     }
 
     pub(crate) async fn drain(&mut self, limit: Duration) -> u64 {
@@ -71,4 +107,36 @@ impl Door {
             gateway.drained().await;
         }
     }
+}
+
+/// What holds for all connections.
+fn rules(config: &NodeConfig) -> Rules {
+    let seconds = |limit: f64| (limit > 0.0).then(|| Duration::from_secs_f64(limit));
+    let databases = usize::try_from(fds_max() / FDS_PER_DATABASE_SHARE).unwrap_or(usize::MAX);
+    let old = statements::engine_version().is_some_and(|version| version < Version::FLOOR);
+    let policy = Policy {
+        class: if old { ServerClass::C } else { ServerClass::D },
+        request_bytes_max: config.max_frame_bytes,
+        abilities: abilities(),
+        ..Policy::default()
+    };
+    let limits = Limits {
+        idle: seconds(config.idle_timeout),
+        idle_in_transaction: seconds(config.idle_in_transaction_timeout),
+        statement: seconds(config.statement_timeout),
+        progress: seconds(config.progress_timeout),
+    };
+    Rules::new(policy, limits, databases, Arc::new(Counters::default()))
+}
+
+/// What the hooks that are in force make possible.
+fn abilities() -> Abilities {
+    Abilities {
+        exec_returning: in_force("sqlite3_step") && in_force("sqlite3_column_count"),
+        query_optimize: in_force("sqlite3_stmt_readonly"),
+    }
+}
+
+fn fds_max() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }

@@ -10,38 +10,51 @@
 //! behind the gateway. While there is no engine yet (a first start that still looks for its
 //! cluster), [`early`] answers for it.
 
+mod change;
+mod client;
+mod clock;
+mod counters;
 mod door;
 mod early;
-mod flight;
 mod listener;
 mod relay;
+mod replies;
+mod requests;
+mod talk;
 
+use std::future::ready;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::net::UnixStream;
+use dqlite_client::tls::TlsError;
+use dqlite_client::tls::stream::accept;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
-use self::listener::TcpOptions;
+use self::client::Client;
+use self::counters::{Reason, add};
+use self::listener::{Listeners, TcpOptions};
+use self::relay::{Phase, Surroundings};
+use self::talk::Rules;
 use crate::config::NodeConfig;
+use crate::peers::Peers;
+use crate::tls;
 
+pub(crate) use self::counters::Totals;
 pub(crate) use self::door::Door;
 pub(crate) use self::early::Early;
-use self::listener::Listeners;
-use self::relay::Phase;
 
 /// Who answers behind the gateway.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     /// Nobody yet.
     Early(Early),
-    /// The engine, at this abstract name.
-    Engine(PathBuf),
+    /// The engine, whose private name these know.
+    Engine(Arc<Peers>),
 }
 
 /// A gateway that accepts connections.
@@ -51,22 +64,25 @@ pub(crate) struct Gateway {
     accepting: JoinHandle<()>,
     permits: Arc<Semaphore>,
     most: u32,
+    rules: Arc<Rules>,
 }
 
 impl Gateway {
-    /// Begins to accept, and to answer with `backend`.
-    pub(crate) fn serve(
+    /// Begins to accept at most so many connections, and to answer with `backend`.
+    pub(super) fn serve(
         listeners: Listeners,
         config: &NodeConfig,
+        most: u32,
+        rules: Arc<Rules>,
         backend: watch::Receiver<Backend>,
     ) -> Self {
         let (phase, phases) = watch::channel(Phase::Serving);
-        let most = config.max_connections;
         let permits = Arc::new(Semaphore::new(most as usize));
         let desk = Desk {
             backend,
             phase: phases,
             permits: Arc::clone(&permits),
+            rules: Arc::clone(&rules),
             handshake: Duration::from_secs_f64(config.handshake_timeout),
             tcp: TcpOptions::new(config),
         };
@@ -76,7 +92,12 @@ impl Gateway {
             accepting,
             permits,
             most,
+            rules,
         }
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        self.rules.counters.snapshot()
     }
 
     /// Connections of clients open now; streams between engines do not count.
@@ -113,6 +134,7 @@ struct Desk {
     backend: watch::Receiver<Backend>,
     phase: watch::Receiver<Phase>,
     permits: Arc<Semaphore>,
+    rules: Arc<Rules>,
     handshake: Duration,
     tcp: TcpOptions,
 }
@@ -132,13 +154,13 @@ impl Desk {
                 accepted = listeners.tcp.accept() => match accepted {
                     // A stream that cannot be configured is one whose peer has gone.
                     Ok((stream, _)) if self.tcp.set(&stream).is_ok() => {
-                        self.admit(&mut connections, stream);
+                        self.admit_tcp(&mut connections, stream);
                     }
                     Ok(_) => {}
                     Err(reason) => pause_after(&reason).await,
                 },
                 accepted = accept_unix(&listeners) => match accepted {
-                    Ok(stream) => self.admit(&mut connections, stream),
+                    Ok(stream) => self.admit(&mut connections, ready(Ok(stream))),
                     Err(reason) => pause_after(&reason).await,
                 },
             }
@@ -147,48 +169,83 @@ impl Desk {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Takes a connection in, or closes it when there are too many.
-    fn admit<S>(&self, connections: &mut JoinSet<()>, stream: S)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    /// Takes in a connection over TCP; if the node speaks TLS, only by a handshake in which the
+    /// client has shown a good certificate.
+    fn admit_tcp(&self, connections: &mut JoinSet<()>, stream: TcpStream) {
+        match tls::own() {
+            None => self.admit(connections, ready(Ok(stream))),
+            Some(own) => {
+                let limit = self.handshake;
+                let client = async move { accept(&own.identity(), stream, limit).await };
+                self.admit(connections, client);
+            }
+        }
+    }
+
+    /// Takes a connection in when it is secured, or closes it when there are too many.
+    fn admit<C: Client>(
+        &self,
+        connections: &mut JoinSet<()>,
+        client: impl Future<Output = Result<C, TlsError>> + Send + 'static,
+    ) {
         let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            self.rules.counters.refuse(Reason::Connections);
             tracing::warn!("connection refused: max_connections are open");
             return;
         };
+        add(&self.rules.counters.accepted, 1);
         let desk = self.clone();
         connections.spawn(async move {
-            if let Err(reason) = desk.converse(stream, permit).await {
+            let mut phase = desk.phase.clone();
+            let client = tokio::select! {
+                client = client => client,
+                () = draining(&mut phase) => return,
+            };
+            let client = match client {
+                Ok(client) => client,
+                Err(reason) => {
+                    desk.rules.counters.refuse(Reason::Tls);
+                    tracing::info!("connection refused: tls: {reason}");
+                    return;
+                }
+            };
+            if let Err(reason) = desk.converse(client, permit).await {
                 tracing::debug!("connection ended: {reason}");
             }
         });
     }
 
-    async fn converse<S>(mut self, mut stream: S, permit: OwnedSemaphorePermit) -> io::Result<()>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
+    async fn converse<C: Client>(
+        mut self,
+        mut client: C,
+        permit: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
         let mut first = [0; 8];
-        tokio::select! {
-            read = timeout(self.handshake, stream.read_exact(&mut first)) => {
-                read.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            }
+        let read = tokio::select! {
+            read = timeout(self.handshake, client.read_exact(&mut first)) => read,
             () = draining(&mut self.phase) => return Ok(()),
-        }
+        };
         let version = u64::from_le_bytes(first);
-        if version != dqlite_proto::frame::HANDSHAKE
-            && version != dqlite_proto::frame::HANDSHAKE_LEGACY
-        {
-            return Err(io::Error::other(format!(
-                "unknown protocol version {version:#x}"
-            )));
+        let known = [
+            dqlite_proto::frame::HANDSHAKE,
+            dqlite_proto::frame::HANDSHAKE_LEGACY,
+        ];
+        if !matches!(read, Ok(Ok(_))) || !known.contains(&version) {
+            self.rules.counters.refuse(Reason::Handshake);
+            return Err(io::Error::other("no handshake"));
         }
         let backend = self.backend.borrow_and_update().clone();
         match backend {
-            Backend::Early(_) => early::answer(stream, &mut self.backend).await,
-            Backend::Engine(name) => {
-                let engine = UnixStream::connect(name).await?;
-                relay::run(stream, engine, &first, permit, self.phase).await;
+            Backend::Early(_) => early::answer(client, &mut self.backend).await,
+            Backend::Engine(peers) => {
+                let engine = UnixStream::connect(peers.engine()).await?;
+                let around = Surroundings {
+                    rules: self.rules,
+                    phase: self.phase,
+                    peers,
+                    patience: self.handshake,
+                };
+                relay::run(client, engine, &first, permit, around).await;
                 Ok(())
             }
         }

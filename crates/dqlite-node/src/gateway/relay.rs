@@ -1,20 +1,46 @@
 //! Moves bytes between a client and its own connection to the engine.
 //!
-//! Nothing is held beyond one bounded buffer per direction: when one side cannot take more, the
-//! other is not read. When the client goes away, what the engine still owes is read to the end
-//! and thrown away before the engine's side is closed (see [`Flight`] for the reason).
+//! ```text
+//!            client_in ─► Requests ─► engine_out
+//!  client ◄►                 │ Talk (guard, slots)            ◄► engine
+//!            client_out ◄─ Replies ◄─ engine_in
+//! ```
+//!
+//! Each of the four buffers is bounded: when one side cannot take more, the other is not read.
+//! When the client goes away its statements are ended; what the engine still owes is read and
+//! thrown away before the engine's side is closed.
+//!
+//! *Engine* (1.18.2 to 1.18.7): a socket closed in the middle of a result leaks the statement's read
+//! transaction for ever, and a node with an unread result never stops.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf as _, Bytes, BytesMut};
+use dqlite_proto::Response;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, timeout};
 
-use super::flight::Flight;
+use super::change;
+use super::client::Client;
+use super::clock::{Clock, Overdue};
+use super::counters::{Reason, add};
+use super::replies::{self, Replies};
+use super::requests::{self, Requests};
+use super::talk::{Ending, Rules, Talk, message};
+use crate::peers::{Claim, Peers};
+use crate::tls;
 
-const BUFFER_BYTES: usize = 64 << 10;
+const READ_BYTES: usize = 16 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
+/// A buffer that has grown beyond this for one message is given back.
+const KEPT_BYTES: usize = 256 << 10;
 
 /// How far the gateway is with its own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,346 +53,435 @@ pub(crate) enum Phase {
     Cutting,
 }
 
+/// What a relay needs beside its two streams.
+#[derive(Clone, Debug)]
+pub(super) struct Surroundings {
+    pub(super) rules: Arc<Rules>,
+    pub(super) phase: watch::Receiver<Phase>,
+    /// Who may open a stream between nodes; knows the engine and this node's address.
+    pub(super) peers: Arc<Peers>,
+    /// Bound of that decision.
+    pub(super) patience: Duration,
+}
+
 /// Serves one client until either side ends; `first` is what was read of it already.
-pub(super) async fn run<C>(
+pub(super) async fn run<C: Client>(
     client: C,
     engine: UnixStream,
     first: &[u8],
     permit: OwnedSemaphorePermit,
-    mut phase: watch::Receiver<Phase>,
-) where
-    C: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut relay = Relay {
-        client: Some(client),
-        engine,
-        up: Pipe::holding(first),
-        down: Pipe::holding(&[]),
-        flight: Flight::new(),
-        leaving: false,
-        permit: Some(permit),
-    };
+    mut around: Surroundings,
+) {
+    let mut relay = Relay::new(client, engine, first, &around);
     loop {
-        let now = *phase.borrow_and_update();
-        relay.leaving |= now >= Phase::Draining && !relay.flight.is_raft();
+        let now = *around.phase.borrow_and_update();
+        relay.leaving |= now >= Phase::Draining;
         if now == Phase::Cutting {
-            relay.client = None;
+            relay.lose_client();
         }
-        tokio::select! {
-            () = std::future::poll_fn(|context| relay.poll(context)) => return,
-            changed = phase.changed() => if changed.is_err() {
-                return;
+        let event = tokio::select! {
+            event = std::future::poll_fn(|context| relay.poll(context)) => event,
+            changed = around.phase.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
             },
+        };
+        match event {
+            Event::Over => return,
+            Event::Change(message) => {
+                let peers = Arc::clone(&around.peers);
+                let asking =
+                    async move { change::ask(peers.engine(), peers.own(), &message).await };
+                relay.change = Some(Box::pin(asking));
+            }
+            Event::Connect(claim, message) => {
+                let certificate = relay.client.as_ref().and_then(Client::certificate);
+                let admitted = match tls::may_be(certificate.as_ref(), &claim.address) {
+                    Err(why) => Ok(Err(why)),
+                    Ok(()) => timeout(around.patience, around.peers.admit(&claim)).await,
+                };
+                let late = || "no answer in time".to_owned();
+                if let Err(why) = admitted.unwrap_or_else(|_| Err(late())) {
+                    relay.talk.rules.counters.refuse(Reason::Peer);
+                    if around.peers.is_news(&claim.address) {
+                        let Claim { id, address } = &claim;
+                        tracing::warn!("a stream from {address} as node {id} is refused: {why}");
+                    }
+                    return;
+                }
+                drop(permit);
+                if let Err(reason) = relay.pump(&message, around.phase).await {
+                    tracing::debug!("stream from {} ended: {reason}", claim.address);
+                }
+                return;
+            }
         }
     }
 }
+
+/// What a relay cannot do by itself.
+enum Event {
+    Over,
+    Change(Bytes),
+    Connect(Claim, Bytes),
+}
+
+type Asking = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 struct Relay<C> {
     /// `None` once the client is gone: replies are thrown away from then on.
     client: Option<C>,
     engine: UnixStream,
-    up: Pipe,
-    down: Pipe,
-    flight: Flight,
-    /// No more requests are taken; the relay ends when the engine owes nothing.
+    /// The engine has closed its side.
+    engine_gone: bool,
+    client_in: BytesMut,
+    engine_out: BytesMut,
+    engine_in: BytesMut,
+    client_out: BytesMut,
+    requests: Requests,
+    replies: Replies,
+    talk: Talk,
+    /// A change of membership that is being asked for; nothing behind it is looked at.
+    change: Option<Asking>,
+    /// One that waits for the replies before it.
+    changes_next: Option<Bytes>,
+    /// No more requests are taken; the relay ends when the client is owed nothing.
     leaving: bool,
-    /// Held while the connection counts against the limit.
-    permit: Option<OwnedSemaphorePermit>,
+    clock: Clock,
 }
 
-impl<C: AsyncRead + AsyncWrite + Unpin> Relay<C> {
-    /// Ready at the end of the connection.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match self.poll_up(context) {
-            Poll::Ready(Err(Broken::Engine)) => return Poll::Ready(()),
-            Poll::Ready(Err(Broken::Client)) => self.client = None,
-            Poll::Ready(Ok(())) => self.leaving = true,
-            Poll::Pending => {}
+impl<C: Client> Relay<C> {
+    fn new(client: C, engine: UnixStream, first: &[u8], around: &Surroundings) -> Self {
+        let rules = Arc::clone(&around.rules);
+        let may_administrate = tls::may_administrate(client.certificate().as_ref());
+        Self {
+            client: Some(client),
+            engine,
+            engine_gone: false,
+            client_in: BytesMut::new(),
+            engine_out: BytesMut::from(first),
+            engine_in: BytesMut::new(),
+            client_out: BytesMut::new(),
+            requests: Requests::new(),
+            replies: Replies::new(),
+            clock: Clock::new(rules.limits),
+            talk: Talk::new(rules, may_administrate),
+            change: None,
+            changes_next: None,
+            leaving: false,
         }
+    }
+
+    /// Ready at the end of the connection, or when the task has something to do.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        self.clock.now = Instant::now();
         loop {
-            if self.is_over() {
-                return Poll::Ready(());
+            let mut moved = self.poll_change(context);
+            moved |= self.poll_client_in(context);
+            match self.advance_requests() {
+                Ok(passed) => moved |= passed,
+                Err(event) => return Poll::Ready(event),
             }
-            match ready!(self.poll_down(context)) {
-                Err(Broken::Engine) => return Poll::Ready(()),
-                Err(Broken::Client) => self.client = None,
-                Ok(()) => {}
+            moved |= self.poll_engine_out(context);
+            moved |= self.poll_engine_in(context);
+            moved |= self.advance_replies();
+            moved |= self.poll_client_out(context);
+            if self.is_over() {
+                return Poll::Ready(Event::Over);
+            }
+            if !moved && !self.poll_clock(context) {
+                return Poll::Pending;
             }
         }
     }
 
-    fn is_over(&self) -> bool {
-        if self.client.is_some() && !(self.leaving && self.up.is_empty()) {
+    fn is_over(&mut self) -> bool {
+        let told = self.client.is_none() || self.client_out.is_empty();
+        if self.engine_gone {
+            return told;
+        }
+        if self.client.is_none() {
+            return self.talk.guard.slots().owed_by_engine() == 0;
+        }
+        let asked = self.change.is_some() || self.changes_next.is_some();
+        self.leaving && told && !asked && self.talk.guard.slots().is_empty()
+    }
+
+    /// The client has gone, or is given up.
+    fn lose_client(&mut self) {
+        self.client = None;
+        self.client_out.clear();
+        self.changes_next = None;
+        self.change = None;
+        self.abandon();
+        self.clock.draining_since.get_or_insert(self.clock.now);
+    }
+
+    /// Nobody waits for statements any more.
+    fn abandon(&mut self) {
+        self.leaving = true;
+        self.requests.close(&mut self.talk);
+        if self.talk.guard.slots().owed_by_engine() > 0 {
+            if self.talk.ending != Some(Ending::Abandoned) {
+                add(&self.talk.rules.counters.abandoned, 1);
+            }
+            self.talk.end(Ending::Abandoned);
+        }
+    }
+
+    fn poll_change(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(asking) = &mut self.change else {
+            return false;
+        };
+        let Poll::Ready(response) = asking.as_mut().poll(context) else {
+            return false;
+        };
+        self.change = None;
+        self.talk.guard.slots().answer(message(&response));
+        true
+    }
+
+    fn poll_client_in(&mut self, context: &mut Context<'_>) -> bool {
+        let wanted = self.requests.wanted();
+        let Some(client) = self.client.as_mut() else {
+            return false;
+        };
+        if self.leaving || self.engine_gone || self.client_in.len() >= wanted {
             return false;
         }
-        self.flight.is_raft() || self.flight.owed() == 0 && self.down.is_empty()
+        match poll_fill(client, &mut self.client_in, context) {
+            Poll::Pending => return false,
+            Poll::Ready(Err(_)) => self.lose_client(),
+            Poll::Ready(Ok(0)) => self.abandon(),
+            Poll::Ready(Ok(read)) => {
+                self.clock.heard = self.clock.now;
+                add(&self.talk.rules.counters.bytes_in, read);
+            }
+        }
+        true
     }
 
-    /// Client to engine; ready when the client has no more to say.
-    fn poll_up(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        loop {
-            if self.up.is_empty() {
-                let Some(client) = self.client.as_mut().filter(|_| !self.leaving) else {
-                    return Poll::Pending;
-                };
-                let filled = ready!(self.up.poll_fill(client, context));
-                if filled.map_err(|_| Broken::Client)? == 0 {
-                    return Poll::Ready(Ok(()));
+    /// Whether anything was passed on.
+    fn advance_requests(&mut self) -> Result<bool, Event> {
+        if self.leaving || self.change.is_some() {
+            return Ok(false);
+        }
+        if let Some(change) = self.changes_next.take() {
+            if self.talk.guard.slots().is_empty() {
+                return Err(Event::Change(change));
+            }
+            self.changes_next = Some(change);
+            return Ok(false);
+        }
+        let before = self.client_in.len();
+        let next = self
+            .requests
+            .advance(&mut self.client_in, &mut self.engine_out, &mut self.talk);
+        match next {
+            requests::Next::Starved | requests::Next::Held => {}
+            requests::Next::Change(change) => self.changes_next = Some(change),
+            requests::Next::End => {
+                self.leaving = true;
+                self.client_in.clear();
+            }
+            requests::Next::Connect {
+                id,
+                address,
+                message,
+            } => return Err(Event::Connect(Claim { id, address }, message)),
+        }
+        Ok(self.client_in.len() != before)
+    }
+
+    fn poll_engine_out(&mut self, context: &mut Context<'_>) -> bool {
+        if self.engine_gone {
+            return false;
+        }
+        match poll_drain(&mut self.engine, &mut self.engine_out, context) {
+            Poll::Ready(Ok(taken)) => taken > 0,
+            Poll::Ready(Err(_)) => {
+                // Whatever it has said before is still read.
+                self.engine_out.clear();
+                self.leaving = true;
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_engine_in(&mut self, context: &mut Context<'_>) -> bool {
+        if self.engine_gone || self.client_out.len() >= replies::WAITING_MAX {
+            return false;
+        }
+        match poll_fill(&mut self.engine, &mut self.engine_in, context) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(read)) if read > 0 => true,
+            Poll::Ready(_) => {
+                self.engine_gone = true;
+                true
+            }
+        }
+    }
+
+    fn advance_replies(&mut self) -> bool {
+        let before = (self.engine_in.len(), self.client_out.len());
+        let advanced =
+            self.replies
+                .advance(&mut self.engine_in, &mut self.client_out, &mut self.talk);
+        if advanced.is_err() {
+            tracing::error!("the engine does not follow the protocol; its connection is closed");
+            self.engine_gone = true;
+            self.engine_in.clear();
+        }
+        if self.client.is_none() {
+            self.client_out.clear();
+        }
+        (self.engine_in.len(), self.client_out.len()) != before
+    }
+
+    fn poll_client_out(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(client) = self.client.as_mut() else {
+            return false;
+        };
+        match poll_drain(client, &mut self.client_out, context) {
+            Poll::Ready(Ok(taken)) => {
+                if taken > 0 {
+                    self.clock.told = self.clock.now;
+                    add(&self.talk.rules.counters.bytes_out, taken);
+                }
+                taken > 0
+            }
+            Poll::Ready(Err(_)) => {
+                self.lose_client();
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Looks at the limits when it is time to; true if that changed something.
+    fn poll_clock(&mut self, context: &mut Context<'_>) -> bool {
+        let full = self.client_in.len() >= self.requests.wanted();
+        let situation = super::clock::Situation {
+            owed: self.talk.guard.slots().len(),
+            running: self
+                .talk
+                .guard
+                .slots()
+                .asked()
+                .is_some_and(|asked| asked.runs())
+                .then_some(self.talk.settled),
+            between: self.requests.is_between(&self.client_in),
+            untold: !self.client_out.is_empty(),
+            unread: full && self.client.is_some(),
+        };
+        let Poll::Ready(overdue) = self.clock.poll(&situation, context) else {
+            return false;
+        };
+        let Some(overdue) = overdue else {
+            return true;
+        };
+        match overdue {
+            Overdue::Statement(limit) => {
+                if self.talk.ending.is_none() {
+                    add(&self.talk.rules.counters.timeouts, 1);
+                    self.talk.barred = true;
+                    self.talk.end(Ending::TimedOut(limit));
                 }
             }
-            let taken = ready!(self.up.poll_drain(&mut self.engine, context));
-            let taken = taken.map_err(|_| Broken::Engine)?;
-            self.flight.sent(taken).map_err(|_| Broken::Client)?;
-            if self.flight.is_raft() {
-                self.permit = None;
+            Overdue::Idle => self.close(Reason::Idle),
+            Overdue::IdleInTransaction => {
+                if self.talk.handle.in_transaction() {
+                    self.close(Reason::IdleInTransaction);
+                }
+            }
+            Overdue::Request => self.close(Reason::Stalled),
+            Overdue::Reply => {
+                self.talk.rules.counters.refuse(Reason::SlowReader);
+                self.lose_client();
+            }
+            Overdue::Unread => {
+                if self.client.as_ref().is_some_and(Client::has_left) {
+                    self.lose_client();
+                }
+            }
+            Overdue::Drain => {
+                add(&self.talk.rules.counters.slow_drains, 1);
+                tracing::warn!("the engine takes over a minute to end what nobody waits for");
             }
         }
+        true
     }
 
-    /// Engine to client: one piece further.
-    fn poll_down(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
-        if self.down.is_empty() {
-            let filled = ready!(self.down.poll_fill(&mut self.engine, context));
-            if filled.map_err(|_| Broken::Engine)? == 0 {
-                return Poll::Ready(Err(Broken::Engine));
-            }
-            if !self.flight.is_raft() {
-                self.flight
-                    .received(self.down.held())
-                    .map_err(|_| Broken::Engine)?;
-            }
-        }
-        match &mut self.client {
-            None => self.down.clear(),
-            Some(client) => {
-                let written = ready!(self.down.poll_drain(client, context));
-                written.map_err(|_| Broken::Client)?;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-enum Broken {
-    Client,
-    Engine,
-}
-
-/// A buffer that is filled when it is empty and drained until it is.
-struct Pipe {
-    bytes: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl Pipe {
-    fn holding(first: &[u8]) -> Self {
-        let mut bytes = vec![0; BUFFER_BYTES].into_boxed_slice();
-        bytes[..first.len()].copy_from_slice(first);
-        Self {
-            bytes,
-            start: 0,
-            end: first.len(),
-        }
+    fn close(&mut self, reason: Reason) {
+        self.talk.rules.counters.refuse(reason);
+        self.lose_client();
     }
 
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn held(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    fn clear(&mut self) {
-        self.start = self.end;
-    }
-
-    /// Reads into the empty buffer; 0 at the end of the stream.
-    fn poll_fill<S: AsyncRead + Unpin>(
-        &mut self,
-        from: &mut S,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let mut space = ReadBuf::new(&mut self.bytes);
-        ready!(Pin::new(from).poll_read(context, &mut space))?;
-        (self.start, self.end) = (0, space.filled().len());
-        Poll::Ready(Ok(self.end))
-    }
-
-    /// Writes what the stream takes, and returns just that.
-    fn poll_drain<S: AsyncWrite + Unpin>(
-        &mut self,
-        to: &mut S,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<&[u8]>> {
-        let start = self.start;
-        let written = ready!(Pin::new(to).poll_write(context, &self.bytes[start..self.end]))?;
-        if written == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        self.start += written;
-        Poll::Ready(Ok(&self.bytes[start..self.start]))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dqlite_proto::frame::HANDSHAKE;
-    use dqlite_proto::rows::PART;
-    use dqlite_proto::{Header, Request, ResponseKind};
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-    use tokio::sync::Semaphore;
-    use tokio::task::JoinHandle;
-
-    use super::*;
-
-    struct Rig {
-        client: DuplexStream,
-        engine: UnixStream,
-        phase: watch::Sender<Phase>,
-        permits: std::sync::Arc<Semaphore>,
-        relay: JoinHandle<()>,
-    }
-
-    /// A relay between a client with a small window and an engine played by the test.
-    async fn rig() -> Rig {
-        let (client, near) = duplex(1024);
-        let (engine, far) = UnixStream::pair().unwrap();
-        let (phase, phases) = watch::channel(Phase::Serving);
-        let permits = std::sync::Arc::new(Semaphore::new(1));
-        let permit = std::sync::Arc::clone(&permits).try_acquire_owned().unwrap();
-        let relay = tokio::spawn(async move {
-            run(near, far, &HANDSHAKE.to_le_bytes(), permit, phases).await;
-        });
-        let mut rig = Rig {
-            client,
-            engine,
-            phase,
-            permits,
-            relay,
+    /// Becomes a stream between two engines: bytes, whatever they are, until either side ends or
+    /// the gateway cuts.
+    async fn pump(mut self, message: &[u8], mut phase: watch::Receiver<Phase>) -> io::Result<()> {
+        let Some(mut client) = self.client.take() else {
+            return Ok(());
         };
-        assert_eq!(rig.engine.read_u64_le().await.unwrap(), HANDSHAKE);
-        rig
-    }
-
-    fn request(request: &Request<'_>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        request.encode(0, &mut bytes).unwrap();
-        bytes
-    }
-
-    fn reply(kind: ResponseKind, words: u32, last: u64) -> Vec<u8> {
-        let mut bytes = Header {
-            words,
-            kind: kind.0,
-            schema: 0,
+        self.engine.write_all(&self.engine_out).await?;
+        self.engine.write_all(message).await?;
+        self.engine.write_all(&self.client_in).await?;
+        let copy = tokio::io::copy_bidirectional_with_sizes(
+            &mut client,
+            &mut self.engine,
+            READ_BYTES_MAX,
+            READ_BYTES,
+        );
+        tokio::select! {
+            copied = copy => copied.map(drop),
+            _ = phase.wait_for(|phase| *phase == Phase::Cutting) => Ok(()),
         }
-        .encode()
-        .to_vec();
-        bytes.resize(words as usize * 8, 7);
-        bytes.extend(last.to_le_bytes());
-        bytes
     }
+}
 
-    #[tokio::test]
-    async fn bytes_pass_unchanged_in_both_directions() {
-        let mut rig = rig().await;
-        let asked = request(&Request::Leader);
-        rig.client.write_all(&asked).await.unwrap();
-        let mut seen = vec![0; asked.len()];
-        rig.engine.read_exact(&mut seen).await.unwrap();
-        assert_eq!(seen, asked);
-        let answer = reply(ResponseKind::SERVER, 2, 0);
-        rig.engine.write_all(&answer).await.unwrap();
-        let mut seen = vec![0; answer.len()];
-        rig.client.read_exact(&mut seen).await.unwrap();
-        assert_eq!(seen, answer);
-        drop(rig.client);
-        rig.relay.await.unwrap();
-        assert_eq!(rig.engine.read(&mut [0; 8]).await.unwrap(), 0);
+/// Reads what there is; 0 at the end of the stream.
+fn poll_fill<S: AsyncRead + Unpin>(
+    from: &mut S,
+    buffer: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
+        *buffer = BytesMut::new();
     }
+    if buffer.capacity() == buffer.len() {
+        buffer.reserve(buffer.len().clamp(READ_BYTES, READ_BYTES_MAX));
+    }
+    pin!(from.read_buf(buffer)).poll(context)
+}
 
-    #[tokio::test]
-    async fn a_vanished_client_s_result_is_read_to_its_end() {
-        let mut rig = rig().await;
-        rig.client
-            .write_all(&request(&Request::Leader))
-            .await
-            .unwrap();
-        rig.engine.read_exact(&mut [0; 16]).await.unwrap();
-        let part = reply(ResponseKind::ROWS, 512, PART);
-        rig.engine.write_all(&part).await.unwrap();
-        drop(rig.client);
-        for _ in 0..1000 {
-            rig.engine.write_all(&part).await.unwrap();
+/// Writes what the stream takes.
+fn poll_drain<S: AsyncWrite + Unpin>(
+    to: &mut S,
+    buffer: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    let mut taken = 0;
+    while !buffer.is_empty() {
+        match Pin::new(&mut *to).poll_write(context, buffer) {
+            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(written)) => {
+                buffer.advance(written);
+                taken += written;
+            }
+            Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
+            Poll::Pending if taken == 0 => return Poll::Pending,
+            Poll::Pending => break,
         }
-        assert!(!rig.relay.is_finished(), "the result is not complete");
-        rig.engine
-            .write_all(&reply(ResponseKind::ROWS, 2, u64::MAX))
-            .await
-            .unwrap();
-        rig.relay.await.unwrap();
     }
-
-    #[tokio::test]
-    async fn a_draining_gateway_answers_what_was_asked_and_no_more() {
-        let mut rig = rig().await;
-        rig.client
-            .write_all(&request(&Request::Leader))
-            .await
-            .unwrap();
-        rig.engine.read_exact(&mut [0; 16]).await.unwrap();
-        rig.phase.send_replace(Phase::Draining);
-        tokio::task::yield_now().await;
-        assert!(!rig.relay.is_finished(), "a reply is owed");
-        let answer = reply(ResponseKind::SERVER, 2, 0);
-        rig.engine.write_all(&answer).await.unwrap();
-        let mut seen = Vec::new();
-        rig.client.read_to_end(&mut seen).await.unwrap();
-        assert_eq!(seen, answer);
-        rig.relay.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_client_that_does_not_read_is_cut_and_the_rest_thrown_away() {
-        let mut rig = rig().await;
-        rig.client
-            .write_all(&request(&Request::Leader))
-            .await
-            .unwrap();
-        rig.engine.read_exact(&mut [0; 16]).await.unwrap();
-        rig.phase.send_replace(Phase::Cutting);
-        let part = reply(ResponseKind::ROWS, 512, PART);
-        for _ in 0..1000 {
-            rig.engine.write_all(&part).await.unwrap();
+    if buffer.is_empty() {
+        if buffer.capacity() > KEPT_BYTES {
+            *buffer = BytesMut::new();
         }
-        rig.engine
-            .write_all(&reply(ResponseKind::ROWS, 2, u64::MAX))
-            .await
-            .unwrap();
-        rig.relay.await.unwrap();
+        // TLS holds bytes back until then.
+        if let Poll::Ready(Err(reason)) = Pin::new(to).poll_flush(context) {
+            return Poll::Ready(Err(reason));
+        }
     }
-
-    #[tokio::test]
-    async fn a_stream_between_engines_does_not_count_and_is_not_parsed() {
-        let mut rig = rig().await;
-        let connect = request(&Request::Connect {
-            id: 2,
-            address: "b:1",
-        });
-        rig.client.write_all(&connect).await.unwrap();
-        rig.engine
-            .read_exact(&mut vec![0; connect.len()])
-            .await
-            .unwrap();
-        rig.client.write_all(&[0xff; 4096]).await.unwrap();
-        rig.engine.read_exact(&mut [0; 4096]).await.unwrap();
-        assert_eq!(rig.permits.available_permits(), 1);
-        rig.phase.send_replace(Phase::Draining);
-        rig.client.write_all(&[1; 64]).await.unwrap();
-        rig.engine.read_exact(&mut [0; 64]).await.unwrap();
-        drop(rig.client);
-        rig.relay.await.unwrap();
-    }
+    Poll::Ready(Ok(taken))
 }

@@ -83,13 +83,9 @@ impl Guard {
         let word = reader.u64()?;
         let changes = matches!(
             kind,
-            RequestKind::ADD
-                | RequestKind::ASSIGN
-                | RequestKind::REMOVE
-                | RequestKind::TRANSFER
-                | RequestKind::WEIGHT
+            RequestKind::ADD | RequestKind::ASSIGN | RequestKind::REMOVE | RequestKind::TRANSFER
         );
-        if changes && !self.policy.membership {
+        if (changes || kind == RequestKind::WEIGHT) && !self.policy.membership {
             return Ok(Verdict::Refuse(denied()));
         }
         match kind {
@@ -113,7 +109,11 @@ impl Guard {
             }
             _ => {}
         }
-        Ok(pass(&reader))
+        Ok(if changes {
+            Verdict::Change
+        } else {
+            pass(&reader)
+        })
     }
 
     /// PREPARE, `EXEC_SQL`, `QUERY_SQL`.
@@ -185,14 +185,15 @@ impl Guard {
 
     /// Statements that an engine of this class does not survive on this path.
     fn refused(&self, query: bool, traits: Traits) -> Option<Failure> {
+        let abilities = self.policy.abilities;
         let why = match (query, traits.returning, traits.optimize) {
-            (false, true, _) => {
+            (false, true, _) if !abilities.exec_returning => {
                 "refused: RETURNING needs a query; send it as one (or quote a column of that name)"
             }
             (true, true, _) if !self.policy.class.has_returning() => {
                 "refused: this engine cannot do RETURNING (quote a column of that name)"
             }
-            (true, _, true) => {
+            (true, _, true) if !abilities.query_optimize => {
                 "refused: PRAGMA optimize cannot be a query; execute PRAGMA optimize=0x10002"
             }
             _ => return None,

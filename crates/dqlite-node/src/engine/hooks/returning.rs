@@ -71,7 +71,7 @@ pub unsafe fn column_count(statement: *mut Stmt) -> c_int {
         EXECUTED.set(ptr::null_mut());
         // SAFETY: the caller's statement.
         if !statement.is_null() && unsafe { statements::is_cut(statement) } {
-            return 0;
+            return -1;
         }
     }
     // SAFETY: passed on as it came.

@@ -1,0 +1,182 @@
+//! What both directions of one connection know of each other.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use dqlite_proto::guard::{Guard, Policy};
+use dqlite_proto::{Code, Failure, Response};
+
+use super::counters::{Counters, Reason, add};
+use crate::engine::hooks::statements::Handle;
+
+/// Replies that may be owed on one connection.
+const OWED_MAX: usize = 1024;
+
+/// What is the same for all connections.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) policy: Policy,
+    pub(super) limits: Limits,
+    pub(super) counters: Arc<Counters>,
+    databases_max: usize,
+    databases: Mutex<HashSet<Vec<u8>>>,
+}
+
+impl Rules {
+    pub(super) fn new(
+        policy: Policy,
+        limits: Limits,
+        databases_max: usize,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            policy,
+            limits,
+            counters,
+            databases_max,
+            databases: Mutex::default(),
+        }
+    }
+
+    /// Whether a database of this name may be opened: *engine*, it costs a descriptor for good.
+    pub(super) fn has_room_for(&self, name: &[u8]) -> bool {
+        let mut known = self
+            .databases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.contains(name) || known.len() < self.databases_max && known.insert(name.to_owned())
+    }
+}
+
+/// How long things may take; `None` is for ever.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    /// Without a request, while nothing is owed.
+    pub(super) idle: Option<Duration>,
+    /// The same with a transaction open.
+    pub(super) idle_in_transaction: Option<Duration>,
+    /// A statement.
+    pub(super) statement: Option<Duration>,
+    /// Without a byte of half a message, or without one taken of a reply.
+    pub(super) progress: Option<Duration>,
+}
+
+/// Why statements are being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// INTERRUPT.
+    Asked,
+    /// Nobody waits for them.
+    Abandoned,
+    /// The limit of a statement's time.
+    TimedOut(Duration),
+}
+
+/// One connection, between its two directions.
+#[derive(Debug)]
+pub(super) struct Talk {
+    pub(super) rules: Arc<Rules>,
+    pub(super) guard: Guard,
+    pub(super) handle: Handle,
+    pub(super) ending: Option<Ending>,
+    /// Nothing more goes to the engine until it owes nothing.
+    pub(super) barred: bool,
+    /// An INTERRUPT was seen behind requests that have to wait.
+    pub(super) interrupt_ahead: bool,
+    /// Replies that were completed.
+    pub(super) settled: u64,
+}
+
+impl Talk {
+    pub(super) fn new(rules: Arc<Rules>, may_administrate: bool) -> Self {
+        let policy = Policy {
+            membership: rules.policy.membership && may_administrate,
+            ..rules.policy.clone()
+        };
+        Self {
+            guard: Guard::new(policy),
+            rules,
+            handle: Handle::new(),
+            ending: None,
+            barred: false,
+            interrupt_ahead: false,
+            settled: 0,
+        }
+    }
+
+    /// Ends what runs, and what was asked for and has not begun.
+    pub(super) fn end(&mut self, why: Ending) {
+        self.ending = Some(why);
+        self.handle.end();
+    }
+
+    /// An INTERRUPT has come, or can be seen coming.
+    pub(super) fn interrupt(&mut self) {
+        if self.guard.slots().owed_by_engine() > 0 && self.ending.is_none() {
+            add(&self.rules.counters.interrupts, 1);
+            self.end(Ending::Asked);
+        }
+    }
+
+    /// Another reply is complete.
+    pub(super) fn settle(&mut self) {
+        self.settled += 1;
+        if self.guard.slots().owed_by_engine() == 0 {
+            self.barred = false;
+            if !self.interrupt_ahead && self.ending.take().is_some() {
+                self.handle.spare();
+            }
+        }
+    }
+
+    /// Whether the engine must not be given another request yet.
+    pub(super) fn must_wait(&mut self) -> bool {
+        self.barred || self.guard.slots().len() >= OWED_MAX
+    }
+
+    /// Answers a request in the engine's place, when its turn comes.
+    pub(super) fn refuse(&mut self, reason: Reason, failure: Failure) {
+        self.rules.counters.refuse(reason);
+        self.guard
+            .slots()
+            .answer(message(&Response::Failure(failure)));
+    }
+
+    /// Takes the answers that are due.
+    pub(super) fn take_due(&mut self, out: &mut BytesMut) {
+        while let Some(answer) = self.guard.slots().due() {
+            out.extend_from_slice(&answer);
+        }
+    }
+
+    /// What the client is told of a statement that was ended.
+    pub(super) fn explain(&self, failure: Failure) -> Failure {
+        match self.ending {
+            Some(Ending::TimedOut(limit)) if failure.code == Code::INTERRUPT => Failure {
+                message: format!(
+                    "interrupted: over statement_timeout, which is {} s here",
+                    limit.as_secs_f64()
+                ),
+                ..failure
+            },
+            _ => failure,
+        }
+    }
+}
+
+/// The bytes of a reply.
+pub(super) fn message(response: &Response) -> Bytes {
+    let mut bytes = Vec::new();
+    response.encode(&mut bytes);
+    bytes.into()
+}
+
+/// A failure in words of ours.
+pub(super) fn refused(message: impl Into<String>) -> Failure {
+    Failure {
+        code: Code::ERROR,
+        message: message.into(),
+    }
+}
