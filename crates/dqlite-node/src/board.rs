@@ -107,6 +107,11 @@ impl Board {
         self.facts().state
     }
 
+    /// The node's own id; 0 before it is known.
+    pub(crate) fn id(&self) -> u64 {
+        self.facts().id
+    }
+
     pub(crate) fn identify(&self, id: u64, address: &str, bootstrapped: bool) {
         self.facts().id = id;
         self.tell(Event::Identity {
