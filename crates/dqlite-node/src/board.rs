@@ -34,6 +34,8 @@ struct Facts {
     role: Option<Role>,
     was_ready: bool,
     decisions: VecDeque<String>,
+    /// The grounds of the last round of role decisions.
+    grounds: Value,
     pause_max: Duration,
 }
 
@@ -52,6 +54,7 @@ impl Board {
             role: None,
             was_ready: false,
             decisions: VecDeque::new(),
+            grounds: Value::Null,
             pause_max: Duration::ZERO,
         };
         Self {
@@ -203,9 +206,15 @@ impl Board {
         self.tell(Event::RolesAdjusted { changes, failed });
     }
 
-    /// The last role decisions of this node, oldest first.
-    pub(crate) fn decisions(&self) -> Vec<String> {
-        self.facts().decisions.iter().cloned().collect()
+    /// Takes the grounds of role decisions; see [`explain`](crate::explain).
+    pub(crate) fn explain(&self, grounds: Value) {
+        self.facts().grounds = grounds;
+    }
+
+    /// The last role decisions of this node, oldest first, and what the rules say now.
+    pub(crate) fn decisions(&self) -> Value {
+        let facts = self.facts();
+        json!({ "last": facts.decisions, "now": facts.grounds })
     }
 
     /// A question to the engine took this long.

@@ -10,6 +10,9 @@ use crate::roles::{Health, Member};
 /// After the first failed probe the member is asked again this soon, then after twice as long.
 const SUSPICION: Duration = Duration::from_secs(1);
 
+/// An answer this old is no reason any more to expect another one.
+const FRESH: Duration = Duration::from_secs(2);
+
 /// What the probes of all members have shown.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
@@ -23,6 +26,8 @@ struct Probe {
     answered: Instant,
     failures: u32,
     asked: Instant,
+    /// It took a change and did not answer; only an answer cures that.
+    given_up: bool,
 }
 
 impl Probes {
@@ -33,11 +38,15 @@ impl Probes {
             answered: now,
             failures: 0,
             asked: now,
+            given_up: false,
         };
         let probe = self.known.entry(id).or_insert(new);
         probe.asked = now;
         match answer {
-            Some(metadata) => (probe.metadata, probe.answered, probe.failures) = (metadata, now, 0),
+            Some(metadata) => {
+                (probe.metadata, probe.answered, probe.failures) = (metadata, now, 0);
+                probe.given_up = false;
+            }
             None => probe.failures = probe.failures.saturating_add(1),
         }
     }
@@ -67,18 +76,44 @@ impl Probes {
                 } = probe.metadata;
                 match probe.failures {
                     0 => Health::Online { domain, weight },
-                    _ if now - probe.answered < offline_after => Health::Suspect { domain, weight },
+                    _ if !probe.given_up && now - probe.answered < offline_after => {
+                        Health::Suspect { domain, weight }
+                    }
                     _ => Health::Offline,
                 }
             }
+        };
+        let silent = |id| {
+            let known = self.known.get(&id);
+            known.map_or(Duration::ZERO, |probe| {
+                now.saturating_duration_since(probe.answered)
+            })
         };
         let member = |info: &NodeInfo| Member {
             id: info.id,
             address: info.address.clone(),
             role: info.role,
             health: health(info.id),
+            silent: silent(info.id),
         };
         members.iter().map(member).collect()
+    }
+
+    /// Whether a member answered so lately that a change may wait for it.
+    ///
+    /// *Engine*: the promotion of a member that does not answer blocks every other change for 50 s.
+    pub(crate) fn is_fresh(&self, id: u64, now: Instant) -> bool {
+        self.known.get(&id).is_some_and(|probe| {
+            probe.failures == 0 && now.saturating_duration_since(probe.answered) <= FRESH
+        })
+    }
+
+    /// Counts a member as offline until it answers again.
+    pub(crate) fn give_up(&mut self, id: u64, now: Instant) {
+        self.note(id, None, now);
+        if let Some(probe) = self.known.get_mut(&id) {
+            probe.given_up = true;
+        }
     }
 
     /// When somebody should be asked again out of turn.

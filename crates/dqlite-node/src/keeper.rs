@@ -10,19 +10,20 @@ use tokio::sync::watch;
 use crate::address::canonical;
 use crate::error::HostError;
 use crate::event::{Missing, State};
+use crate::explain;
 use crate::health::Probes;
 use crate::leader::{Leader, Local, PATIENCE};
 use crate::peer::PeerError;
 use crate::prober::Pause;
 use crate::roles;
-use crate::round;
+use crate::round::{self, Promotion};
 use crate::seat;
 use crate::watch::View;
 
 /// A change that only needs the leader's log.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// *Engine*: a promotion waits for the new voter to catch up.
-pub(crate) const PROMOTION_PATIENCE: Duration = Duration::from_secs(10);
+const PROMOTION_PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks at a list that lacks this node.
 const ABSENCE: Duration = Duration::from_secs(1);
 
@@ -34,6 +35,7 @@ pub(crate) struct Keeper {
     known: Vec<NodeInfo>,
     leader: Option<Leader>,
     probes: Probes,
+    promotion: Option<Promotion>,
     lost_since: Option<Instant>,
 }
 
@@ -49,12 +51,16 @@ impl Keeper {
             known,
             leader: None,
             probes: Probes::default(),
+            promotion: None,
             lost_since: None,
         }
     }
 
     /// Runs until the cluster has removed the node, and then gives that as the error.
     pub(crate) async fn run(mut self, joining: bool) -> HostError {
+        if self.addresses().len() > 1 {
+            tokio::spawn(seat::check(Arc::clone(&self.local)));
+        }
         if joining {
             self.join().await;
         }
@@ -78,14 +84,14 @@ impl Keeper {
             if !std::mem::replace(&mut settled, true) {
                 self.assume().await;
             }
-            let why = self
-                .leader
-                .as_ref()
-                .map_or("", |leader| leader.address.as_str());
-            let why = format!("leader is {why}");
+            let why = format!("leader is {}", self.leads());
             self.local.board.enter(State::Ready, &why, Vec::new());
             if self.adjusts() {
                 self.adjust().await;
+            } else {
+                self.promotion = None;
+                let grounds = explain::follower(&self.local.board.members(), self.leads());
+                self.local.board.explain(grounds);
             }
             if Instant::now() >= round_due {
                 round_due = Instant::now() + self.interval();
@@ -100,19 +106,35 @@ impl Keeper {
         Duration::from_secs_f64(seconds * (0.9 + fastrand::f64() / 5.0))
     }
 
-    /// Waits for something to do: the own engine sees a change, a probe or the round is due.
+    /// Waits for something to do: the own engine sees a change, a promotion has ended or takes
+    /// long, a probe or the round is due.
     async fn wait(&mut self, round_due: Instant) {
-        let due = match self.probes.next().filter(|_| self.adjusts()) {
-            Some(probe) => probe.min(round_due),
-            None => round_due,
+        let slow = self.promotion.as_ref().and_then(Promotion::report_due);
+        let probe = self.probes.next().filter(|_| self.adjusts());
+        let due = [slow, probe]
+            .into_iter()
+            .flatten()
+            .fold(round_due, Instant::min);
+        let promoted = async {
+            match &mut self.promotion {
+                Some(promotion) => promotion.wait().await,
+                None => std::future::pending().await,
+            }
         };
         tokio::select! {
             changed = self.views.changed() => if changed.is_err() {
                 // The watch ends with the node; so does this loop.
                 std::future::pending::<()>().await;
             },
+            () = promoted => {}
             () = tokio::time::sleep_until(due.into()) => {}
         }
+    }
+
+    /// The address of the leader, as far as known.
+    fn leads(&self) -> &str {
+        let leader = self.leader.as_ref();
+        leader.map_or("", |leader| leader.address.as_str())
     }
 
     /// Whether it is on this node to assign roles.
@@ -171,6 +193,14 @@ impl Keeper {
         let members = leader.peer.members().await.map_err(asked)?;
         let own = &self.local.config.address;
         let id = self.local.id;
+        let is_own = |member: &&NodeInfo| self.local.is_own(&member.address);
+        if let Some(other) = members.iter().find(|one| one.id == id && !is_own(one)) {
+            let why = format!(
+                "the id {id} belongs to {}: choose another node_id, or none",
+                other.address
+            );
+            return Err((why, Vec::new()));
+        }
         match members
             .iter()
             .find(|member| self.local.is_own(&member.address))
@@ -216,11 +246,7 @@ impl Keeper {
                 .board
                 .see_leader(Some((leader.id, leader.address.clone())));
         }
-        let by = self
-            .leader
-            .as_ref()
-            .map_or("", |leader| leader.address.as_str());
-        if self.local.board.see_members(&members, by) {
+        if self.local.board.see_members(&members, self.leads()) {
             self.store(members);
         }
         true
@@ -324,10 +350,17 @@ impl Keeper {
         let Some(leader) = self.leader.as_mut() else {
             return;
         };
-        let round = round::adjust(&self.local, leader, &mut self.probes).await;
+        let probes = &mut self.probes;
+        let round = round::adjust(&self.local, leader, probes, &mut self.promotion).await;
         if round.is_over {
-            self.leader = None;
+            (self.leader, self.promotion) = (None, None);
         }
+        let subject = self.promotion.as_ref().map(Promotion::subject);
+        let offline_after = Duration::from_secs_f64(self.local.config.offline_after);
+        let view = self.probes.members(&members, offline_after, Instant::now());
+        let targets = self.local.config.targets();
+        let grounds = explain::document(targets, &view, &round.findings, subject);
+        self.local.board.explain(grounds);
         if !round.changes.is_empty() || !round.failed.is_empty() {
             self.local.board.adjusted(round.changes, round.failed);
             self.refresh().await;

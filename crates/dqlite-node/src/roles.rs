@@ -5,12 +5,16 @@
 //! at a time and asks again.
 //!
 //! [`assume`] is asked once by a starting node about itself, [`adjust`] by the leader about
-//! everybody, [`handover`] by a node that is about to stop.
+//! everybody, [`handover`] by a node that is about to stop. [`explain`] says what each rule of
+//! [`adjust`] finds, also where nothing is to be done.
 
-use std::cmp::Reverse;
-use std::fmt::Write as _;
+mod rules;
+
+use std::time::Duration;
 
 use dqlite_proto::Role;
+
+use rules::View;
 
 /// How many members should have which role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub struct Member {
     pub role: Role,
     /// Whether it answers.
     pub health: Health,
+    /// How long ago it answered last. Only the reasons speak of it.
+    pub silent: Duration,
 }
 
 /// Whether a member answers, and what it said of itself.
@@ -82,6 +88,27 @@ pub struct Change {
     pub why: String,
 }
 
+/// What a rule says of the members as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Nothing to do by this rule; the next one is asked.
+    Holds {
+        /// The rule.
+        rule: &'static str,
+        /// What it looked at, in words.
+        why: String,
+    },
+    /// Something is amiss that nobody can cure now; no further rule is asked.
+    Waits {
+        /// The rule.
+        rule: &'static str,
+        /// What is missing, in words.
+        why: String,
+    },
+    /// Something is to be done.
+    Asks(Change),
+}
+
 /// Who could take over from a node that stops.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Handover {
@@ -108,12 +135,23 @@ pub fn assume(targets: Targets, me: u64, members: &[Member]) -> Option<Role> {
 
 /// The next change that the leader should make; `None` at rest, or if nobody can be changed.
 pub fn adjust(targets: Targets, leader: u64, members: &[Member]) -> Option<Change> {
-    let view = View::new(targets, members);
-    match members.len() {
-        0 | 1 => None,
-        2 => view.pair(leader),
-        _ => view.adjust(leader),
+    match explain(targets, leader, members).pop() {
+        Some(Finding::Asks(change)) => Some(change),
+        _ => None,
     }
+}
+
+/// What the rules find, in their order, up to the first that asks for a change or waits.
+///
+/// ```
+/// use dqlite_node::roles::{Targets, TwoNode, explain};
+///
+/// let targets = Targets { voters: 3, standbys: 3, two_node: TwoNode::StandBy };
+/// let findings = explain(targets, 1, &[]);
+/// assert_eq!(findings[0].to_string(), "A0: nobody to assign a role to");
+/// ```
+pub fn explain(targets: Targets, leader: u64, members: &[Member]) -> Vec<Finding> {
+    View::new(targets, members).findings(leader)
 }
 
 /// Who takes the seat and the leadership of `me`.
@@ -135,20 +173,26 @@ pub fn handover(targets: Targets, me: u64, members: &[Member]) -> Handover {
             let takes =
                 |role| role == Role::Spare || role == Role::StandBy && own.role == Role::Voter;
             let able = remaining.of(|member| member.is_online() && takes(member.role));
-            (own.role != Role::Spare && !able.is_empty())
-                .then(|| (own.role, ids(&remaining.promotion_order(own.role, able))))
+            (own.role != Role::Spare && !able.is_empty()).then(|| {
+                (
+                    own.role,
+                    rules::ids(&remaining.promotion_order(own.role, able)),
+                )
+            })
         });
     Handover {
         seat,
-        leadership: ids(&leaders),
+        leadership: rules::ids(&leaders),
     }
 }
 
 impl Member {
-    fn is_online(&self) -> bool {
+    /// Whether it answered the last probe.
+    pub fn is_online(&self) -> bool {
         matches!(self.health, Health::Online { .. })
     }
 
+    /// Whether its seat counts.
     fn is_seated(&self) -> bool {
         self.health != Health::Offline
     }
@@ -169,200 +213,51 @@ impl Member {
 
     /// `10.0.0.4:9001 (stand-by, domain 2, weight 0)`.
     fn describe(&self) -> String {
-        let mut text = format!("{} ({}", self.address, self.role);
+        let (address, role, weight) = (&self.address, self.role, self.weight());
         match self.domain() {
-            // Writing to a String cannot fail.
-            Some(domain) => {
-                let _ = write!(text, ", domain {domain}, weight {})", self.weight());
-            }
-            None => text.push_str(", offline)"),
+            Some(domain) => format!("{address} ({role}, domain {domain}, weight {weight})"),
+            None => format!("{address} ({role}, {})", self.absence()),
         }
-        text
+    }
+
+    /// `offline for 14 s`.
+    fn absence(&self) -> String {
+        match self.silent.as_secs() {
+            0 => "offline".to_owned(),
+            seconds => format!("offline for {seconds} s"),
+        }
     }
 }
 
-fn ids(members: &[&Member]) -> Vec<u64> {
-    members.iter().map(|member| member.id).collect()
+impl Finding {
+    /// The rule that was asked.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Holds { rule, .. } | Self::Waits { rule, .. } => rule,
+            Self::Asks(change) => change.rule,
+        }
+    }
+
+    /// What it found, in words.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Holds { why, .. } | Self::Waits { why, .. } => why,
+            Self::Asks(change) => &change.why,
+        }
+    }
+
+    /// `holds`, `waits` or `asks`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Holds { .. } => "holds",
+            Self::Waits { .. } => "waits",
+            Self::Asks(_) => "asks",
+        }
+    }
 }
 
-fn change(role: Role, candidates: &[&Member], rule: &'static str, reason: &str) -> Option<Change> {
-    let first = candidates.first()?;
-    let verb = if role == Role::Spare || first.role == Role::Voter {
-        "demote"
-    } else {
-        "promote"
-    };
-    let why = format!("{verb} {} to {}: {reason}", first.describe(), role);
-    Some(Change {
-        role,
-        candidates: ids(candidates),
-        rule,
-        why,
-    })
-}
-
-struct View<'a> {
-    targets: Targets,
-    members: &'a [Member],
-}
-
-impl<'a> View<'a> {
-    fn new(targets: Targets, members: &'a [Member]) -> Self {
-        Self { targets, members }
-    }
-
-    fn of(&self, wanted: impl Fn(&Member) -> bool) -> Vec<&'a Member> {
-        self.members
-            .iter()
-            .filter(|member| wanted(member))
-            .collect()
-    }
-
-    fn online(&self, role: Role) -> Vec<&'a Member> {
-        self.of(|member| member.role == role && member.is_online())
-    }
-
-    fn offline(&self, role: Role) -> Vec<&'a Member> {
-        let mut offline = self.of(|member| member.role == role && !member.is_seated());
-        offline.sort_by_key(|member| member.id);
-        offline.truncate(1);
-        offline
-    }
-
-    fn seated(&self, role: Role) -> usize {
-        self.of(|member| member.role == role && member.is_seated())
-            .len()
-    }
-
-    fn seated_in(&self, role: Role, domain: Option<u64>) -> usize {
-        self.of(|member| member.role == role && domain.is_some() && member.domain() == domain)
-            .len()
-    }
-
-    /// A fourth voter of four adds nothing: an even cluster has one voter less than members.
-    fn voters_wanted(&self) -> usize {
-        let odd = self.members.len() - (self.members.len() + 1) % 2;
-        self.targets.voters.min(odd)
-    }
-
-    fn promotion_order(&self, role: Role, mut able: Vec<&'a Member>) -> Vec<&'a Member> {
-        able.sort_by_key(|member| {
-            let crowd = self.seated_in(role, member.domain());
-            (
-                crowd,
-                member.weight(),
-                member.role == Role::Spare,
-                member.id,
-            )
-        });
-        able
-    }
-
-    fn demotion_order(&self, role: Role, mut able: Vec<&'a Member>) -> Vec<&'a Member> {
-        able.sort_by_key(|member| {
-            let crowd = self.seated_in(role, member.domain());
-            Reverse((crowd, member.weight(), member.id))
-        });
-        able
-    }
-
-    fn pair(&self, leader: u64) -> Option<Change> {
-        let other = self.members.iter().find(|member| member.id != leader)?;
-        let (from, online) = (other.role, other.is_online());
-        let (to, reason) = match self.targets.two_node {
-            TwoNode::StandBy if from == Role::Voter || from == Role::Spare && online => (
-                Role::StandBy,
-                "of two members one votes and the other keeps a copy",
-            ),
-            TwoNode::Spare if from == Role::Voter => (Role::Spare, "of two members one votes"),
-            TwoNode::Voters if from != Role::Voter && online => {
-                (Role::Voter, "both of two members vote, as configured")
-            }
-            _ => return None,
-        };
-        change(to, &[other], "A1", reason)
-    }
-
-    fn adjust(&self, leader: u64) -> Option<Change> {
-        let wanted = self.voters_wanted();
-        let (seated, online) = (self.seated(Role::Voter), self.online(Role::Voter).len());
-        if seated < wanted {
-            let reason = format!("{seated} of {wanted} voters seated");
-            let able = self.of(|member| member.role != Role::Voter && member.is_online());
-            return change(
-                Role::Voter,
-                &self.promotion_order(Role::Voter, able),
-                "A2",
-                &reason,
-            );
-        }
-        if seated == wanted && self.crowded(leader) {
-            let able = self.uncovered();
-            if !able.is_empty() {
-                let reason = "its domain has no voter, another has several";
-                return change(
-                    Role::Voter,
-                    &self.promotion_order(Role::Voter, able),
-                    "A3",
-                    reason,
-                );
-            }
-        }
-        if online > wanted {
-            let reason = format!("{online} voters online, {wanted} wanted");
-            let able = self.of(|member| {
-                member.role == Role::Voter && member.is_online() && member.id != leader
-            });
-            let lacks_standby = self.seated(Role::StandBy) < self.targets.standbys;
-            let to = if lacks_standby {
-                Role::StandBy
-            } else {
-                Role::Spare
-            };
-            return change(to, &self.demotion_order(Role::Voter, able), "A4", &reason);
-        }
-        let gone = self.offline(Role::Voter);
-        if online >= wanted && !gone.is_empty() {
-            return change(Role::Spare, &gone, "A5", "offline, and enough others vote");
-        }
-        self.adjust_standbys()
-    }
-
-    fn adjust_standbys(&self) -> Option<Change> {
-        let (seated, wanted) = (self.seated(Role::StandBy), self.targets.standbys);
-        let reason = format!("{seated} of {wanted} stand-bys seated");
-        if seated < wanted {
-            let able = self.promotion_order(Role::StandBy, self.online(Role::Spare));
-            return change(Role::StandBy, &able, "A6", &reason);
-        }
-        if seated > wanted {
-            let able = self.demotion_order(Role::StandBy, self.online(Role::StandBy));
-            if !able.is_empty() {
-                return change(Role::Spare, &able, "A7", &reason);
-            }
-        }
-        let gone = self.offline(Role::StandBy);
-        change(
-            Role::Spare,
-            &gone,
-            "A8",
-            "offline, and enough others stand by",
-        )
-    }
-
-    /// Whether some domain could give up a voter.
-    fn crowded(&self, leader: u64) -> bool {
-        self.online(Role::Voter)
-            .iter()
-            .any(|member| member.id != leader && self.seated_in(Role::Voter, member.domain()) >= 2)
-    }
-
-    /// Online members without a vote, in domains without a voter.
-    fn uncovered(&self) -> Vec<&'a Member> {
-        self.of(|member| {
-            member.role != Role::Voter
-                && member.is_online()
-                && self.seated_in(Role::Voter, member.domain()) == 0
-        })
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.rule(), self.why())
     }
 }

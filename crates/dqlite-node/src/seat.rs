@@ -4,6 +4,7 @@
 //! was before, or to somebody whose address was configured here by mistake; so it is replaced only
 //! after a proof that whoever answers at the address is this very process.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dqlite_proto::Request;
@@ -43,6 +44,18 @@ pub(crate) async fn replace(local: &Local, leader: &mut Leader, stale: u64) -> R
     );
     local.board.warn("seat_replaced", text);
     Ok(())
+}
+
+/// Warns when the advertised address cannot be dialled from here: then perhaps from nowhere.
+pub(crate) async fn check(local: Arc<Local>) {
+    let address = &local.config.address;
+    if let Err(reason) = weight_at(address).await {
+        let text = format!(
+            "{address} cannot be dialled from here: {reason}; others reach this node by that \
+             address only"
+        );
+        local.board.warn("unreachable_self", text);
+    }
 }
 
 /// Proves that the advertised address leads to the engine of this process: a random weight, set

@@ -1,6 +1,10 @@
 //! Role decisions over random clusters.
 
-use dqlite_node::roles::{Health, Member, Targets, TwoNode, adjust, assume, handover};
+use std::time::Duration;
+
+use dqlite_node::roles::{
+    Finding, Health, Member, Targets, TwoNode, adjust, assume, explain, handover,
+};
 use dqlite_proto::Role;
 use proptest::prelude::*;
 
@@ -52,6 +56,7 @@ fn cluster(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Clus
                 address: format!("n{id}:9001"),
                 role,
                 health,
+                silent: Duration::ZERO,
             })
             .collect();
         members[0].role = Role::Voter;
@@ -98,6 +103,10 @@ impl Cluster {
         })
     }
 
+    fn has_majority(&self) -> bool {
+        self.online(Role::Voter) > self.of(Role::Voter).count() / 2
+    }
+
     fn assign(&mut self, id: u64, role: Role) {
         self.members
             .iter_mut()
@@ -137,7 +146,8 @@ fn domain(member: &Member) -> Option<u64> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 3000,
+        // More with PROPTEST_CASES.
+        cases: ProptestConfig::default().cases.max(5000),
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -192,6 +202,35 @@ proptest! {
     }
 
     #[test]
+    fn no_change_costs_the_majority(mut cluster in cluster(1..=9)) {
+        while let Some(change) = adjust(cluster.targets, 1, &cluster.members) {
+            let before = cluster.has_majority();
+            cluster.assign(change.candidates[0], change.role);
+            // A promotion in a cluster without a majority cannot be committed anyway.
+            prop_assert!(!before || cluster.has_majority(), "{:?}: {:?}", change, cluster);
+        }
+    }
+
+    #[test]
+    fn what_is_explained_is_what_is_done(mut cluster in cluster(1..=9)) {
+        loop {
+            let findings = explain(cluster.targets, 1, &cluster.members);
+            prop_assert!(findings.iter().all(|finding| !finding.why().is_empty()));
+            prop_assert!(findings.windows(2).all(|pair| pair[0].rule() < pair[1].rule()));
+            let (last, before) = findings.split_last().expect("at least one rule");
+            let hold = |finding: &Finding| matches!(finding, Finding::Holds { .. });
+            prop_assert!(before.iter().all(hold), "{:?}", findings);
+            let Finding::Asks(change) = last else {
+                prop_assert_eq!(adjust(cluster.targets, 1, &cluster.members), None);
+                break;
+            };
+            let asked = adjust(cluster.targets, 1, &cluster.members);
+            prop_assert_eq!(asked.as_ref(), Some(change));
+            cluster.assign(change.candidates[0], change.role);
+        }
+    }
+
+    #[test]
     fn at_rest_enough_vote_and_domains_are_covered(mut cluster in cluster(3..=9)) {
         cluster.settle(|_| false);
         let online = cluster.members.iter().filter(|member| is_online(member)).count();
@@ -224,6 +263,9 @@ proptest! {
             cluster.settle(|_| false);
             let kept = |member: &Member| before[who].role == member.role;
             prop_assert!(kept(&cluster.members[who]), "{:?}", cluster);
+            cluster.members = before;
+            cluster.members[who].health = Health::Online { domain, weight };
+            prop_assert_eq!(adjust(cluster.targets, 1, &cluster.members), None);
         }
     }
 
@@ -331,6 +373,7 @@ fn the_issue_of_crowded_leader_domains_takes_two_changes() {
         address: format!("n{id}:9001"),
         role,
         health: Health::Online { domain, weight: 0 },
+        silent: Duration::ZERO,
     };
     let members = vec![
         member(1, Role::Voter, 1),
@@ -356,8 +399,7 @@ fn the_issue_of_crowded_leader_domains_takes_two_changes() {
     );
 }
 
-#[test]
-fn reasons_are_sentences() {
+fn three_of_two() -> (Targets, impl Fn(u64, Role, Health) -> Member) {
     let targets = Targets {
         voters: 3,
         standbys: 3,
@@ -368,18 +410,94 @@ fn reasons_are_sentences() {
         address: format!("10.0.0.{id}:9001"),
         role,
         health,
+        silent: Duration::from_secs(if health == Health::Offline { 14 } else { 0 }),
     };
-    let online = Health::Online {
-        domain: 2,
-        weight: 0,
-    };
+    (targets, member)
+}
+
+fn online(domain: u64) -> Health {
+    Health::Online { domain, weight: 0 }
+}
+
+#[test]
+fn reasons_are_sentences() {
+    let (targets, member) = three_of_two();
     let members = [
-        member(1, Role::Voter, online),
+        member(1, Role::Voter, online(1)),
+        member(2, Role::Voter, online(1)),
         member(3, Role::Voter, Health::Offline),
-        member(4, Role::StandBy, online),
+        member(4, Role::StandBy, online(2)),
     ];
     let change = adjust(targets, 1, &members).expect("a change");
     assert_eq!(change.rule, "A2");
-    let why = "promote 10.0.0.4:9001 (stand-by, domain 2, weight 0) to voter: 1 of 3 voters seated";
-    assert_eq!(change.why, why);
+    assert_eq!(
+        change.why,
+        "promote 10.0.0.4:9001 (stand-by, domain 2, weight 0) to voter: 2 of 3 voters seated; \
+         10.0.0.3:9001 offline for 14 s; domain 2 has no voter"
+    );
+}
+
+#[test]
+fn what_holds_and_what_is_missing_is_said_rule_by_rule() {
+    let (targets, member) = three_of_two();
+    let text = |members: &[Member]| -> Vec<String> {
+        let findings = explain(targets, 1, members);
+        findings.iter().map(ToString::to_string).collect()
+    };
+    let voter = |id| member(id, Role::Voter, online(1));
+    assert_eq!(
+        text(&[
+            voter(1),
+            voter(2),
+            voter(3),
+            member(4, Role::StandBy, online(1))
+        ]),
+        [
+            "A2: 3 of 3 voters seated",
+            "A3: no domain lacks a voter that it could have",
+            "A4: 3 voters online, 3 wanted",
+            "A5: no voter is offline",
+            "A6: 1 of 3 stand-bys seated, and no spare answers",
+        ]
+    );
+    assert_eq!(
+        text(&[voter(1), voter(2), member(3, Role::Voter, Health::Offline)]),
+        ["A2: 2 of 3 voters seated, and no other member answers"]
+    );
+    assert_eq!(
+        text(&[voter(1), member(2, Role::Spare, Health::Offline)]),
+        ["A1: 10.0.0.2:9001 (spare, offline for 14 s) should be a stand-by and does not answer"]
+    );
+    assert_eq!(text(&[voter(1)]), ["A0: a lone member keeps its role"]);
+}
+
+/// Policy, role of the member that does not lead, whether it answers, the role it gets.
+const PAIRS: &[(TwoNode, Role, bool, Option<Role>)] = &[
+    (TwoNode::StandBy, Role::Voter, true, Some(Role::StandBy)),
+    (TwoNode::StandBy, Role::Voter, false, Some(Role::StandBy)),
+    (TwoNode::StandBy, Role::StandBy, true, None),
+    (TwoNode::StandBy, Role::Spare, true, Some(Role::StandBy)),
+    (TwoNode::StandBy, Role::Spare, false, None),
+    (TwoNode::Spare, Role::Voter, true, Some(Role::Spare)),
+    (TwoNode::Spare, Role::StandBy, true, None),
+    (TwoNode::Spare, Role::Spare, true, None),
+    (TwoNode::Voters, Role::Voter, true, None),
+    (TwoNode::Voters, Role::StandBy, true, Some(Role::Voter)),
+    (TwoNode::Voters, Role::Spare, true, Some(Role::Voter)),
+    (TwoNode::Voters, Role::Spare, false, None),
+];
+
+#[test]
+fn two_members_follow_their_policy() {
+    let (targets, member) = three_of_two();
+    for (two_node, role, answers, wanted) in PAIRS {
+        let targets = Targets {
+            two_node: *two_node,
+            ..targets
+        };
+        let health = if *answers { online(1) } else { Health::Offline };
+        let members = [member(1, Role::Voter, online(1)), member(2, *role, health)];
+        let change = adjust(targets, 1, &members).map(|change| change.role);
+        assert_eq!(change, *wanted, "{two_node:?}, {role:?}, {answers}");
+    }
 }
