@@ -8,7 +8,11 @@ use dqlite::control::{
 };
 use dqlite_node::error::{HostError, Stage as HostStage};
 use dqlite_node::event::{self, Bye, Event};
+use dqlite_node::watchdog::{self, Verdict};
 use dqlite_proto::NodeInfo;
+
+/// Both ends of the channel mean the same.
+const _: () = assert!(watchdog::EXIT_STATUS == exit::WATCHDOG);
 
 /// The line of an event.
 pub(crate) fn line(event: Event) -> FromNode {
@@ -68,6 +72,7 @@ pub(crate) fn line(event: Event) -> FromNode {
             text,
             fields: serde_json::Map::new(),
         },
+        Event::Watchdog(verdict) => watchdog(verdict),
         Event::Beat {
             pause_max,
             connections,
@@ -89,7 +94,7 @@ pub(crate) fn fatal(error: &HostError) -> FromNode {
         tried: tried
             .map(|(place, reason)| Tried { place, reason })
             .collect(),
-        restart: matches!(status(error), exit::BUG | exit::DISK_FULL),
+        restart: matches!(status(error), exit::BUG | exit::DISK_FULL | exit::WATCHDOG),
     }
 }
 
@@ -119,6 +124,7 @@ pub(crate) fn status(error: &HostError) -> i32 {
         HostError::Refused { .. } if error.stage() == HostStage::Removed => exit::REMOVED,
         HostError::Removed { .. } => exit::REMOVED,
         HostError::Refused { .. } | HostError::Identity(_) => exit::IDENTITY,
+        HostError::Wedged(_) => exit::WATCHDOG,
         _ => exit::BUG,
     }
 }
@@ -205,6 +211,13 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+fn watchdog(verdict: Verdict) -> FromNode {
+    FromNode::Watchdog {
+        verdict: verdict.name.to_owned(),
+        evidence: verdict.evidence,
+    }
+}
+
 fn absent((address, reason): event::Missing) -> Missing {
     Missing { address, reason }
 }
@@ -243,6 +256,7 @@ fn state(state: event::State) -> State {
         event::State::CatchingUp => State::CatchingUp,
         event::State::Ready => State::Ready,
         event::State::NoLeader => State::NoLeader,
+        event::State::Detached => State::Detached,
         event::State::Draining => State::Draining,
         event::State::Removed => State::Removed,
     }

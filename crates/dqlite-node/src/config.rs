@@ -169,6 +169,8 @@ options! {
     tls_reload_interval: f64 = 10.0;
     /// Seconds after which streams between nodes are opened anew; 0 = never.
     tls_max_stream_age: f64 = 86_400.0;
+    /// Seconds without an answer of the engine after which the process is ended; 0 = never.
+    watchdog_timeout: f64 = 5.0;
     /// Client connections at a time.
     max_connections: u32 = 1024;
     /// Bytes of one request.

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use crate::config::Complaint;
 use crate::data_dir::Refusal;
 use crate::engine::{EngineError, LocateError};
+use crate::watchdog::Verdict;
 
 /// Why a node could not start, or had to end: a stage, a sentence, an exit status.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +87,9 @@ pub enum HostError {
         /// Its address.
         address: String,
     },
+    /// The engine is wedged: the process has to end.
+    #[error("watchdog: {}: {}", .0.name, .0.evidence)]
+    Wedged(Verdict),
     /// A bug of ours.
     #[error("internal error: {0}")]
     Bug(String),
@@ -130,7 +134,7 @@ impl HostError {
             Self::Bind { .. } => Stage::Bind,
             Self::Tls(_) => Stage::Tls,
             Self::Create(_) => Stage::Create,
-            Self::Start(_) | Self::Bug(_) => Stage::Start,
+            Self::Start(_) | Self::Wedged(_) | Self::Bug(_) => Stage::Start,
             Self::Refused {
                 refusal: Refusal::Left { .. },
                 ..
@@ -156,6 +160,7 @@ impl HostError {
             Self::Create(_) | Self::Start(_) => "engine_refused",
             Self::Removed { .. } => "removed",
             Self::Identity(_) => "identity",
+            Self::Wedged(_) => "watchdog",
             Self::Bug(_) => "bug",
             Self::Refused { refusal, .. } => match refusal {
                 Refusal::OtherId { .. } => "other_id",

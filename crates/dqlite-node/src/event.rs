@@ -6,6 +6,8 @@ use std::time::Duration;
 use dqlite_proto::{NodeInfo, Role};
 use serde_json::Value;
 
+use crate::watchdog::Verdict;
+
 /// The states of a node, as far as its own process knows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -21,6 +23,8 @@ pub enum State {
     Ready,
     /// Was ready; no leader is known now.
     NoLeader,
+    /// Others see a leader, the own engine does not.
+    Detached,
     /// A stop is under way.
     Draining,
     /// No longer a member.
@@ -37,6 +41,7 @@ impl State {
             Self::CatchingUp => "catching-up",
             Self::Ready => "ready",
             Self::NoLeader => "no-leader",
+            Self::Detached => "detached",
             Self::Draining => "draining",
             Self::Removed => "removed",
         }
@@ -129,6 +134,8 @@ pub enum Event {
         /// The sentence for people.
         text: String,
     },
+    /// The watchdog is about to end the process.
+    Watchdog(Verdict),
     /// Sent every second.
     Beat {
         /// The longest time without an answer of the engine since the last beat.

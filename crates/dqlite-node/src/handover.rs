@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{NodeInfo, Request, Role};
+use tokio::task::JoinSet;
 
 use crate::health::Probes;
 use crate::leader::{Leader, Local};
+use crate::peer::Peer;
 use crate::roles;
 
 /// Members that do not answer by then are not asked to take anything.
@@ -47,7 +49,8 @@ async fn give(local: &Local, seat: bool, deadline: Instant) -> Result<Given, Str
         });
     }
     let members = leader.members().await.ok_or("the leader does not answer")?;
-    let plan = plan(local, &members).await;
+    let (mut plan, followers) = tokio::join!(plan(local, &members), followers(local, &members));
+    caught_up_first(&mut plan.leadership, &followers);
     let taken = match plan.seat.filter(|_| seat) {
         Some((role, candidates)) => give_seat(&mut leader, role, &candidates, deadline).await,
         None => false,
@@ -78,6 +81,30 @@ async fn plan(local: &Local, members: &[NodeInfo]) -> roles::Handover {
     roles::handover(local.config.targets(), local.id, &view)
 }
 
+/// The members that follow this node: they name it as their leader.
+async fn followers(local: &Local, members: &[NodeInfo]) -> Vec<u64> {
+    let mut asked = JoinSet::new();
+    for NodeInfo { id, address, .. } in members.iter().cloned() {
+        if id == local.id {
+            continue;
+        }
+        let own = local.id;
+        asked.spawn(async move {
+            let mut peer = Peer::dial(&address, PROBE_PATIENCE).await.ok()?;
+            let leader = peer.leader().await.ok()??;
+            (leader.0 == own).then_some(id)
+        });
+    }
+    asked.join_all().await.into_iter().flatten().collect()
+}
+
+/// *Engine*: a transfer to a voter that the leader's stream does not reach, such as one that has
+/// just been started again, blocks all writes for an election timeout and then fails. A voter
+/// that follows is reached.
+fn caught_up_first(targets: &mut [u64], followers: &[u64]) {
+    targets.sort_by_key(|id| !followers.contains(id));
+}
+
 /// Each candidate for a voter's seat gets a third of the time left: a promotion may hang.
 async fn give_seat(leader: &mut Leader, role: Role, candidates: &[u64], deadline: Instant) -> bool {
     for id in candidates {
@@ -105,7 +132,10 @@ async fn give_leadership(
     let mut failed = String::new();
     // The last try lets the leader choose who is furthest.
     for id in targets.iter().copied().chain([0]) {
-        match leader.peer.call(&Request::Transfer { id }).await {
+        let begun = Instant::now();
+        let asked = leader.peer.call(&Request::Transfer { id }).await;
+        tracing::debug!("transfer to node {id}: {:?}", begun.elapsed());
+        match asked {
             Ok(_) => {
                 let target = members.iter().find(|member| member.id == id);
                 return Ok(target.map(|member| member.address.clone()));
@@ -129,5 +159,19 @@ async fn leave_seat(local: &Local, addresses: &[String]) {
             }
         }
         tokio::time::sleep(RETRY).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_follows_comes_first_and_the_order_stays_otherwise() {
+        let mut targets = [1, 2, 3, 4];
+        caught_up_first(&mut targets, &[4, 2]);
+        assert_eq!(targets, [2, 4, 1, 3]);
+        caught_up_first(&mut targets, &[]);
+        assert_eq!(targets, [2, 4, 1, 3]);
     }
 }

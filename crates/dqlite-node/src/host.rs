@@ -31,10 +31,13 @@ use crate::lock::unix_ms;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
 use crate::tls::{self, Renewal, TlsDialer};
+use crate::watchdog::{self, Verdict, Watchdog};
 
 const BEAT: Duration = Duration::from_secs(1);
 /// Setting the weight is a matter of microseconds.
 const WEIGHT_PATIENCE: Duration = Duration::from_secs(2);
+/// Verdicts that may wait to be acted on: the first ends the process.
+const VERDICTS: usize = 4;
 
 /// Runs a node from the lock of its directory to the release of that lock.
 ///
@@ -89,7 +92,7 @@ pub async fn run(
         }
     };
     board.identify(identity.id, &config.address, identity.bootstraps);
-    let engine = launch(library, &config, &dir, &identity).await?;
+    let (engine, thread) = launch(library, &config, &dir, &identity).await?;
     dir.formed()?;
     let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
     door.lead_to(&config, &name);
@@ -101,7 +104,7 @@ pub async fn run(
         engine: name,
     });
     let host = Host::new(local, door, engine, identity.members, joining).await;
-    host.until_stopped(commands).await
+    host.watched(thread).until_stopped(commands).await
 }
 
 /// Locks the directory and decides what it holds.
@@ -138,13 +141,14 @@ fn commit(dir: &DataDir, config: &NodeConfig, identity: &Identity) -> Result<(),
     dir.found(&info, &members, !identity.bootstraps)
 }
 
-/// Creates and starts the engine; loading a large log takes its time.
+/// Creates and starts the engine, and gives the thread of its loop; loading a large log takes its
+/// time.
 async fn launch(
     library: &'static Library,
     config: &NodeConfig,
     dir: &DataDir,
     identity: &Identity,
-) -> Result<Engine<Running>, HostError> {
+) -> Result<(Engine<Running>, Option<u32>), HostError> {
     let options = EngineConfig {
         network_latency_ms: config.network_latency_ms,
         busy_timeout_ms: config.busy_timeout_ms,
@@ -166,9 +170,11 @@ async fn launch(
         let create = |reason: EngineError| HostError::Create(reason.to_string());
         let engine = Engine::create(library, &options, dialer).map_err(create)?;
         let bound = engine.bind().map_err(create)?;
-        bound
-            .start()
-            .map_err(|reason| HostError::start(&options.data_dir, &reason))
+        let before = watchdog::threads();
+        let started = bound.start();
+        let thread = watchdog::loop_thread(&before);
+        let engine = started.map_err(|reason| HostError::start(&options.data_dir, &reason))?;
+        Ok((engine, thread))
     });
     launched
         .await
@@ -287,6 +293,9 @@ struct Host {
     engine: Engine<Running>,
     keeper: JoinHandle<HostError>,
     watch: JoinHandle<()>,
+    detached: JoinHandle<()>,
+    watchdog: Option<Watchdog>,
+    verdicts: (mpsc::Sender<Verdict>, mpsc::Receiver<Verdict>),
 }
 
 impl Host {
@@ -300,6 +309,8 @@ impl Host {
         weigh(&local).await;
         let (views, seen) = watch::channel(crate::watch::View::default());
         let watching = crate::watch::run(local.engine.clone(), Arc::clone(&local.board), views);
+        let verdicts = mpsc::channel(VERDICTS);
+        let detached = watchdog::detached(Arc::clone(&local), seen.clone(), verdicts.0.clone());
         let keeper = Keeper::new(Arc::clone(&local), seen, known).run(joining);
         Self {
             local,
@@ -307,7 +318,26 @@ impl Host {
             engine,
             keeper: tokio::spawn(keeper),
             watch: tokio::spawn(watching),
+            detached: tokio::spawn(detached),
+            watchdog: None,
+            verdicts,
         }
+    }
+
+    /// Has the engine, whose loop is `thread`, watched.
+    fn watched(mut self, thread: Option<u32>) -> Self {
+        let timeout = Duration::from_secs_f64(self.local.config.watchdog_timeout);
+        if !timeout.is_zero() {
+            let (name, verdicts) = (self.local.engine.clone(), self.verdicts.0.clone());
+            match Watchdog::start(name, thread, timeout, verdicts) {
+                Ok(watchdog) => self.watchdog = Some(watchdog),
+                Err(reason) => {
+                    let text = format!("nobody watches the engine: {reason}");
+                    self.local.board.warn("no_watchdog", text);
+                }
+            }
+        }
+        self
     }
 
     async fn until_stopped(
@@ -336,6 +366,11 @@ impl Host {
                 ended = &mut self.keeper => {
                     let reason = ended.unwrap_or_else(|panic| HostError::Bug(panic.to_string()));
                     return Err(self.give_up(reason).await);
+                }
+                Some(verdict) = self.verdicts.1.recv() => {
+                    board.tell(Event::Watchdog(verdict.clone()));
+                    // The engine is past a stop; what it acknowledged is in its log.
+                    return Err(HostError::Wedged(verdict));
                 }
                 _ = beats.tick() => board.beat(self.door.connections()),
             }
@@ -386,6 +421,8 @@ impl Host {
         let drained = self.door.drain(stop.drain).await;
         tracing::debug!("drained after {:?}", begun.elapsed());
         self.watch.abort();
+        self.detached.abort();
+        drop(self.watchdog.take());
         let Self {
             engine, mut door, ..
         } = self;

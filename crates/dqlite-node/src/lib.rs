@@ -39,6 +39,7 @@ mod seat;
 mod tls;
 mod validate;
 mod watch;
+pub mod watchdog;
 
 pub use config::{Complaint, NodeConfig};
 pub use error::{HostError, Stage};

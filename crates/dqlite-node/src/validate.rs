@@ -65,6 +65,7 @@ const RANGES: &[Range] = &[
     range("roles_interval", |c| c.roles_interval, 0.1, HOUR),
     range("offline_after", |c| c.offline_after, 0.5, HOUR),
     range("handover_timeout", |c| c.handover_timeout, 0.0, 60.0),
+    range("watchdog_timeout", |c| c.watchdog_timeout, 0.0, HOUR),
     range(
         "max_connections",
         |c| c.max_connections.into(),
@@ -189,6 +190,14 @@ fn numbers(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
         config.offline_after >= least,
         "offline_after",
         &config.offline_after,
+        &reason,
+    );
+    let least = least.max(1.0);
+    let reason = format!("must be 0, or at least {least} s: 1 s, and 2 election timeouts");
+    check(
+        config.watchdog_timeout == 0.0 || config.watchdog_timeout >= least,
+        "watchdog_timeout",
+        &config.watchdog_timeout,
         &reason,
     );
     let (idle, interval, probes) = config.keepalive;

@@ -127,6 +127,7 @@ pub(crate) const KNOWN: &[Known] = &[
     node("tls_admin", Kind::Names),
     node("tls_reload_interval", Kind::Seconds(1.0, 3600.0)),
     node("tls_max_stream_age", Kind::Seconds(0.0, 31_536_000.0)),
+    node("watchdog_timeout", Kind::Seconds(0.0, 3600.0)),
     node("max_connections", Kind::Whole(1, 100_000)),
     node("handshake_timeout", Kind::Seconds(0.1, 3600.0)),
     node("keepalive", Kind::Keepalive),
@@ -217,6 +218,24 @@ fn between(options: &Options) -> Vec<Complaint> {
         let reason =
             format!("snapshot_trailing, {trailing}, is less than the threshold, {threshold}");
         complain(given.unwrap_or_default(), reason);
+    }
+    // An election timeout is 15 times the latency.
+    let given = |name: &str| options.get(name).and_then(Value::as_f64);
+    let latency = given("network_latency_ms").or(Some(20.0));
+    let least = latency.map(|latency| 2.0 * 0.015 * latency);
+    if let (Some(least), Some(offline_after)) = (least, given("offline_after").or(Some(10.0)))
+        && offline_after < least
+    {
+        let reason = format!("must be at least 2 election timeouts, which are {least} s");
+        complain("offline_after", reason);
+    }
+    let least = least.map(|least| least.max(1.0));
+    if let (Some(least), Some(timeout)) = (least, given("watchdog_timeout").or(Some(5.0)))
+        && timeout != 0.0
+        && timeout < least
+    {
+        let reason = format!("must be 0, or at least {least} s: 1 s, and 2 election timeouts");
+        complain("watchdog_timeout", reason);
     }
     let own = options
         .get("address")
