@@ -4,6 +4,7 @@
 //! again. So all of them may be repeated after any error.
 
 mod change;
+mod dump;
 
 pub mod blocking;
 #[cfg(feature = "tokio")]
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::exchange::{Exchange, unexpected};
 
 pub(crate) use change::{Change, Next, Operation};
+pub use dump::{Dump, Piece};
 
 /// A node and its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +93,12 @@ impl Exchange for Ask {
     fn call(&self) -> Call {
         self.call
     }
+}
+
+/// A dump could not be written.
+pub(crate) fn unwritten(error: std::io::Error) -> Error {
+    let text = format!("cannot write the dump: {}", crate::error::reason(&error));
+    Error::usage(text).with_source(error)
 }
 
 /// Reading answers.

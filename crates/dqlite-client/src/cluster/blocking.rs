@@ -1,10 +1,11 @@
 //! Administration for programs without a runtime.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{File, Metadata, NodeInfo, Request, Response, Role};
 
-use super::{Ask, Change, Next, NodeRef, Operation, Standing};
+use super::{Ask, Change, Dump, Next, NodeRef, Operation, Piece, Standing};
 use crate::address::Address;
 use crate::config::Config;
 use crate::error::Result;
@@ -89,6 +90,42 @@ impl Admin {
         super::files(response, &from)
     }
 
+    /// The files of a database as they come, from the leader, each into the writer that `open`
+    /// makes of its name and size; returns how many bytes there were. No more of it is held than
+    /// has just arrived. The configuration's `timeout` bounds each wait, not the whole.
+    pub fn dump_to<W: Write>(
+        &mut self,
+        database: &str,
+        mut open: impl FnMut(&str, u64) -> io::Result<W>,
+    ) -> Result<u64> {
+        let deadline = Instant::now() + self.config.timeout;
+        let until = deadline.min(Instant::now() + self.config.connect_timeout);
+        let mut link = fd::search(&self.config, None, until, &mut never)?;
+        let address = link.address().to_string();
+        let mut dump = Dump::start(link.session_mut(), database, &address)?;
+        let (mut writer, mut total) = (None, 0);
+        loop {
+            let Some(piece) = dump.next(link.session_mut())? else {
+                fd::more(&mut link, Instant::now() + self.config.timeout, &mut never)?;
+                continue;
+            };
+            let written = match piece {
+                Piece::File { name, size } => {
+                    finish(&mut writer).and_then(|()| open(&name, size).map(|w| writer = Some(w)))
+                }
+                Piece::Bytes(bytes) => {
+                    total += bytes.len() as u64;
+                    writer.iter_mut().try_for_each(|w| w.write_all(&bytes))
+                }
+                Piece::End => {
+                    finish(&mut writer).map_err(super::unwritten)?;
+                    return Ok(total);
+                }
+            };
+            written.map_err(super::unwritten)?;
+        }
+    }
+
     fn change(&mut self, change: Change) -> Result<()> {
         let deadline = Instant::now() + change.timeout();
         let mut operation = Operation::new(change, fastrand::u64(..));
@@ -135,6 +172,10 @@ impl Admin {
         let mut link = fd::connect(&self.config, &address, deadline, &mut never)?;
         ask(&mut link, request, deadline)
     }
+}
+
+fn finish<W: Write>(writer: &mut Option<W>) -> io::Result<()> {
+    writer.take().map_or(Ok(()), |mut writer| writer.flush())
 }
 
 /// Asks one node, leader or not, who leads and who is in its cluster.

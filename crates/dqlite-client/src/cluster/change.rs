@@ -88,6 +88,8 @@ impl Change {
                 ))),
                 Some(known) if known.role == *role => Ok(None),
                 Some(known) if is_last_voter(known, members) => Err(last_voter(known)),
+                // Only a voter leads, so the seat goes first.
+                Some(_) if leader.id == *id => Ok(Some(Request::Transfer { id: 0 })),
                 Some(_) => Ok(Some(Request::Assign {
                     id: *id,
                     role: *role,
@@ -104,6 +106,8 @@ impl Change {
                 None => Err(refuse(format!("no member has the id {id}"))),
                 Some(known) if known.role == *role => Ok(None),
                 Some(known) if is_last_voter(known, members) => Err(last_voter(known)),
+                // Only a voter leads, so the seat goes first.
+                Some(_) if leader.id == *id => Ok(Some(Request::Transfer { id: 0 })),
                 Some(_) => Ok(Some(Request::Assign {
                     id: *id,
                     role: *role,
@@ -226,7 +230,11 @@ impl Operation {
     /// What came of a request; in any case the members are read again. `true` when the leader must
     /// be looked for again.
     pub(crate) fn answered(&mut self, answer: Result<()>) -> Result<bool> {
-        let moves = matches!(self.change, Change::Transfer { .. } | Change::Remove { .. });
+        let moves = match self.change {
+            Change::Transfer { .. } | Change::Remove { .. } => true,
+            // The leader itself may have been asked to go.
+            Change::Add { role, .. } | Change::Assign { role, .. } => role != Role::Voter,
+        };
         let Err(error) = answer else {
             return Ok(moves);
         };
@@ -287,206 +295,4 @@ impl Operation {
 }
 
 #[cfg(test)]
-mod tests {
-    use dqlite_proto::Failure;
-    use dqlite_proto::outcome::{self, Call, Effect};
-
-    use super::*;
-
-    fn member(id: u64, role: Role) -> NodeInfo {
-        NodeInfo {
-            id,
-            address: format!("h{id}:1"),
-            role,
-        }
-    }
-
-    fn three() -> Vec<NodeInfo> {
-        vec![
-            member(1, Role::Voter),
-            member(2, Role::Voter),
-            member(3, Role::Spare),
-        ]
-    }
-
-    fn failed(code: Code, message: &str) -> Result<()> {
-        let failure = Failure {
-            code,
-            message: message.to_owned(),
-        };
-        let call = Call {
-            effect: Effect::Write,
-            in_transaction: false,
-            one_query: false,
-        };
-        let verdict = outcome::of_failure(&failure, call);
-        Err(Error::rejected("h1:1", failure, verdict, call))
-    }
-
-    /// Plays a change against members that change as told; returns what was asked.
-    fn play(change: Change, mut members: Vec<NodeInfo>, mut leader: u64) -> Result<Vec<String>> {
-        let now = Instant::now();
-        let mut operation = Operation::new(change, 1);
-        let mut asked = Vec::new();
-        for _ in 0..20 {
-            match operation.next(now, now + TIMEOUT)? {
-                Next::Lead => operation.seen(members.clone(), &format!("h{leader}:1")),
-                Next::Pause(_) => {}
-                Next::Done => return Ok(asked),
-                Next::Ask(request) => {
-                    asked.push(format!("{request:?}"));
-                    match request {
-                        Request::Add { id, .. } => members.push(member(id, Role::Spare)),
-                        Request::Assign { id, role } => {
-                            members
-                                .iter_mut()
-                                .filter(|m| m.id == id)
-                                .for_each(|m| m.role = role);
-                        }
-                        Request::Remove { id } => members.retain(|m| m.id != id),
-                        Request::Transfer { id: 0 } => leader = 3 - leader,
-                        Request::Transfer { id } => leader = id,
-                        _ => {}
-                    }
-                    operation.answered(Ok(()))?;
-                }
-            }
-        }
-        Err(Error::usage("never ends"))
-    }
-
-    #[test]
-    fn only_what_is_missing_is_sent() {
-        let add = Change::add(4, "h4:1", Role::Voter).unwrap();
-        assert_eq!(
-            play(add.clone(), three(), 1).unwrap().len(),
-            2,
-            "ADD, then ASSIGN"
-        );
-        let mut there = three();
-        there.push(member(4, Role::Voter));
-        assert!(play(add, there, 1).unwrap().is_empty());
-        let assign = Change::Assign {
-            id: 3,
-            role: Role::Spare,
-        };
-        assert!(play(assign, three(), 1).unwrap().is_empty());
-        assert!(
-            play(Change::Remove { id: 9 }, three(), 1)
-                .unwrap()
-                .is_empty()
-        );
-        assert!(
-            play(Change::Transfer { to: Some(1) }, three(), 1)
-                .unwrap()
-                .is_empty()
-        );
-        assert_eq!(
-            play(Change::Transfer { to: None }, three(), 1)
-                .unwrap()
-                .len(),
-            1
-        );
-    }
-
-    #[test]
-    fn a_leader_steps_down_before_it_is_removed() {
-        let asked = play(Change::Remove { id: 1 }, three(), 1).unwrap();
-        assert_eq!(asked, ["Transfer { id: 0 }", "Remove { id: 1 }"]);
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_by_name() {
-        let add = |id, address| Change::add(id, address, Role::Spare).unwrap();
-        for (change, why) in [
-            (add(3, "other:1"), "id 3 belongs to h3:1"),
-            (add(9, "h2:1"), "belongs to id 2"),
-            (
-                Change::Assign {
-                    id: 9,
-                    role: Role::Voter,
-                },
-                "no member has the id 9",
-            ),
-            (
-                Change::Transfer { to: Some(3) },
-                "h3:1 is a spare and cannot lead",
-            ),
-        ] {
-            let error = play(change, three(), 1).unwrap_err();
-            assert!(error.to_string().contains(why), "{error}");
-        }
-        let demoted = Change::Assign {
-            id: 1,
-            role: Role::Spare,
-        };
-        let last = [Change::Remove { id: 1 }, demoted, add(1, "h1:1")];
-        for change in last.into_iter().chain([Change::Transfer { to: None }]) {
-            let error = play(change, vec![member(1, Role::Voter)], 1).unwrap_err();
-            assert!(error.to_string().starts_with("h1:1 is the "), "{error}");
-        }
-    }
-
-    #[test]
-    fn doubt_is_settled_by_reading() {
-        let now = Instant::now();
-        let mut operation = Operation::new(Change::Remove { id: 3 }, 1);
-        operation.seen(three(), "h1:1");
-        assert!(matches!(
-            operation.next(now, now + TIMEOUT).unwrap(),
-            Next::Ask(_)
-        ));
-        assert!(
-            operation
-                .answered(failed(Code::LEADERSHIP_LOST, "leadership lost"))
-                .unwrap()
-        );
-        assert!(matches!(
-            operation.next(now, now + TIMEOUT).unwrap(),
-            Next::Pause(_)
-        ));
-        assert!(matches!(
-            operation.next(now, now + TIMEOUT).unwrap(),
-            Next::Lead
-        ));
-        operation.seen(three()[..2].to_vec(), "h2:1");
-        assert!(matches!(
-            operation.next(now, now + TIMEOUT).unwrap(),
-            Next::Done
-        ));
-        let late = operation.next(now + TIMEOUT, now + TIMEOUT).unwrap_err();
-        assert_eq!(
-            (late.kind(), late.outcome()),
-            (ErrorKind::Timeout, Outcome::Unknown)
-        );
-        assert!(late.to_string().contains("leadership lost"), "{late}");
-    }
-
-    #[test]
-    fn answers_are_told_apart() {
-        let mut operation = Operation::new(
-            Change::Assign {
-                id: 3,
-                role: Role::Voter,
-            },
-            1,
-        );
-        let busy = failed(Code::BUSY, "a configuration change is already in progress");
-        assert!(
-            !operation.answered(busy).unwrap(),
-            "the same leader is asked again"
-        );
-        assert!(
-            operation
-                .answered(failed(Code::NOT_LEADER, "not leader"))
-                .unwrap()
-        );
-        assert!(
-            operation
-                .answered(failed(Code::ERROR, "server role is not valid"))
-                .is_ok()
-        );
-        let gone = failed(Code::ERROR, "no connection to remote server available");
-        assert!(operation.answered(gone).is_err());
-    }
-}
+mod tests;

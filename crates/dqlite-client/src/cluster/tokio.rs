@@ -1,11 +1,15 @@
 //! Administration under tokio.
 
+use std::io;
 use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use dqlite_proto::{File, Metadata, NodeInfo, Request, Response, Role};
 
-use super::{Ask, Change, Next, NodeRef, Operation, Standing};
+use super::{Ask, Change, Dump, Next, NodeRef, Operation, Piece, Standing};
 use crate::address::Address;
+use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
 use crate::leader;
@@ -33,7 +37,7 @@ impl Admin {
 
     /// Who leads.
     pub async fn leader(&mut self) -> Result<NodeRef> {
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let deadline = clock::now() + self.config.connect_timeout;
         loop {
             let (response, from) = self.ask_leader(&Request::Leader, deadline).await?;
             if let Some(leader) = super::leader(response, &from)? {
@@ -45,7 +49,7 @@ impl Admin {
 
     /// The members, as the leader knows them.
     pub async fn cluster(&mut self) -> Result<Vec<NodeInfo>> {
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let deadline = clock::now() + self.config.connect_timeout;
         let (response, from) = self.ask_leader(&Request::cluster(), deadline).await?;
         super::members(response, &from)
     }
@@ -88,18 +92,57 @@ impl Admin {
 
     /// The files of a database, from the leader. The leader stands still while it copies them.
     pub async fn dump(&mut self, database: &str) -> Result<Vec<File>> {
-        let deadline = Instant::now() + self.config.timeout;
+        let deadline = clock::now() + self.config.timeout;
         let (response, from) = self
             .ask_leader(&Request::Dump { name: database }, deadline)
             .await?;
         super::files(response, &from)
     }
 
+    /// The files of a database as they come, from the leader, each into the writer that `open`
+    /// makes of its name and size; returns how many bytes there were. No more of it is held than
+    /// has just arrived. The configuration's `timeout` bounds each wait, not the whole.
+    pub async fn dump_to<W: AsyncWrite + Unpin>(
+        &mut self,
+        database: &str,
+        mut open: impl FnMut(&str, u64) -> io::Result<W>,
+    ) -> Result<u64> {
+        let until = clock::now() + self.config.timeout.min(self.config.connect_timeout);
+        let mut wire = leader::search(&self.config, None, until).await?;
+        let address = wire.address().to_string();
+        let mut dump = Dump::start(wire.session_mut(), database, &address)?;
+        let (mut writer, mut total) = (None, 0);
+        loop {
+            let Some(piece) = dump.next(wire.session_mut())? else {
+                wire.more(clock::now() + self.config.timeout).await?;
+                continue;
+            };
+            let written = match piece {
+                Piece::File { name, size } => {
+                    let finished = finish(&mut writer).await;
+                    finished.and_then(|()| open(&name, size).map(|w| writer = Some(w)))
+                }
+                Piece::Bytes(bytes) => {
+                    total += bytes.len() as u64;
+                    match &mut writer {
+                        Some(writer) => writer.write_all(&bytes).await,
+                        None => Ok(()),
+                    }
+                }
+                Piece::End => {
+                    finish(&mut writer).await.map_err(super::unwritten)?;
+                    return Ok(total);
+                }
+            };
+            written.map_err(super::unwritten)?;
+        }
+    }
+
     async fn change(&mut self, change: Change) -> Result<()> {
-        let deadline = Instant::now() + change.timeout();
+        let deadline = clock::now() + change.timeout();
         let mut operation = Operation::new(change, fastrand::u64(..));
         loop {
-            match operation.next(Instant::now(), deadline)? {
+            match operation.next(clock::now(), deadline)? {
                 Next::Done => return Ok(()),
                 Next::Pause(time) => tokio::time::sleep(time).await,
                 Next::Lead => {
@@ -123,7 +166,7 @@ impl Admin {
         request: &Request<'_>,
         deadline: Instant,
     ) -> Result<(Response, String)> {
-        let until = deadline.min(Instant::now() + self.config.connect_timeout);
+        let until = deadline.min(clock::now() + self.config.connect_timeout);
         let mut wire = match self.wire.take() {
             Some(mut wire) => match wire.ready(deadline).await {
                 Ok(()) => wire,
@@ -138,10 +181,17 @@ impl Admin {
     }
 
     async fn ask_node(&self, address: &str, request: &Request<'_>) -> Result<Response> {
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = clock::now() + TIMEOUT;
         let address = Address::parse(address)?;
         let mut wire = leader::connect(&self.config, &address, deadline).await?;
         ask(&mut wire, request, deadline).await
+    }
+}
+
+async fn finish<W: AsyncWrite + Unpin>(writer: &mut Option<W>) -> io::Result<()> {
+    match writer.take() {
+        Some(mut writer) => writer.flush().await,
+        None => Ok(()),
     }
 }
 

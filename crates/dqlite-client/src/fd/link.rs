@@ -226,24 +226,41 @@ fn drive<X: Exchange>(
         if let Some(output) = exchange.rest(link.session()) {
             return Ok(output);
         }
-        // A server that refuses may close at once: what it said must be read all the same.
-        let flushed = link.flush();
-        if let Ok(done) = flushed {
-            let ready = match wait(link, true, !done, deadline, interrupt) {
-                Err(error) if error.kind() == ErrorKind::Usage => return Err(Stop::Interrupted),
-                ready => ready.map_err(Stop::Broken)?,
-            };
-            if ready.is_late() {
-                return Err(Stop::Late(deadline.saturating_duration_since(started)));
-            }
-            if !ready.readable {
-                continue;
-            }
+        read(link, started, deadline, interrupt)?;
+    }
+}
+
+/// Reads once, for a reply that is taken from the session as it comes.
+pub(crate) fn more(link: &mut Link, deadline: Instant, interrupt: Interrupt<'_>) -> Result<()> {
+    read(link, Instant::now(), deadline, interrupt)
+        .map_err(|stop| stop.plain(&mut link.session, link.address.as_str()))
+}
+
+/// Sends what there is to send, waits, and reads.
+fn read(
+    link: &mut Link,
+    started: Instant,
+    deadline: Instant,
+    interrupt: Interrupt<'_>,
+) -> Result<(), Stop> {
+    // A server that refuses may close at once: what it said must be read all the same.
+    let flushed = link.flush();
+    if let Ok(done) = flushed {
+        let ready = match wait(link, true, !done, deadline, interrupt) {
+            Err(error) if error.kind() == ErrorKind::Usage => return Err(Stop::Interrupted),
+            ready => ready.map_err(Stop::Broken)?,
+        };
+        if ready.is_late() {
+            return Err(Stop::Late(deadline.saturating_duration_since(started)));
         }
-        match (link.fill().map_err(Stop::Broken)?, flushed) {
-            (Filled::Eof, _) => return Err(Stop::Broken(link.closed())),
-            (Filled::WouldBlock, Err(error)) => return Err(Stop::Broken(error)),
-            _ => {}
+        if !ready.readable {
+            return Ok(());
         }
     }
+    match (link.fill().map_err(Stop::Broken)?, flushed) {
+        (Filled::Eof, _) => return Err(Stop::Broken(link.closed())),
+        (Filled::WouldBlock, Err(error)) => return Err(Stop::Broken(error)),
+        _ => {}
+    }
+    Ok(())
 }

@@ -12,13 +12,14 @@ use super::core::{
 };
 use super::{Options, Status};
 use crate::address::Address;
-use crate::blocking::Connection;
+use crate::blocking::{Connection, Transaction};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::flight::Unpark;
 use crate::params::Params;
 use crate::row::Row;
 use crate::statement::Done;
+use crate::token::Token;
 
 /// Connections to one database of a cluster, for many threads. See [`crate::pool`].
 ///
@@ -114,6 +115,23 @@ impl Pool {
     /// As [`Connection::query_one`], on any connection.
     pub fn query_one(&self, sql: &str, params: impl Params) -> Result<Row> {
         self.get()?.query_one(sql, params)
+    }
+
+    /// As [`Connection::with_transaction`], on any connection.
+    pub fn with_transaction<T, E: From<Error>>(
+        &self,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.get()?.with_transaction(run)
+    }
+
+    /// As [`Connection::with_transaction_once`], on any connection.
+    pub fn with_transaction_once<T, E: From<Error>>(
+        &self,
+        token: &Token,
+        run: impl FnMut(&mut Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.get()?.with_transaction_once(token, run)
     }
 
     /// What the pool holds, and what it has done.

@@ -17,11 +17,12 @@ use super::{Options, Status};
 use crate::address::Address;
 use crate::clock;
 use crate::config::Config;
-use crate::connection::{Connection, connect};
-use crate::error::Result;
+use crate::connection::{Connection, Transaction, Work, connect};
+use crate::error::{Error, Result};
 use crate::params::Params;
 use crate::row::Row;
 use crate::statement::Done;
+use crate::token::Token;
 
 /// Connections to one database of a cluster, for many callers. See the [module page](super).
 ///
@@ -112,6 +113,24 @@ impl Pool {
     /// As [`Connection::query_one`], on any connection.
     pub async fn query_one(&self, sql: &str, params: impl Params + Send) -> Result<Row> {
         self.get().await?.query_one(sql, params).await
+    }
+
+    /// As [`Connection::with_transaction`], on any connection.
+    pub async fn with_transaction<T, E: From<Error>>(
+        &self,
+        run: impl for<'t> FnMut(&'t mut Transaction<'_>) -> Work<'t, T, E>,
+    ) -> Result<T, E> {
+        self.get().await?.with_transaction(run).await
+    }
+
+    /// As [`Connection::with_transaction_once`], on any connection.
+    pub async fn with_transaction_once<T, E: From<Error>>(
+        &self,
+        token: &Token,
+        run: impl for<'t> FnMut(&'t mut Transaction<'_>) -> Work<'t, T, E>,
+    ) -> Result<T, E> {
+        let mut connection = self.get().await?;
+        connection.with_transaction_once(token, run).await
     }
 
     /// What the pool holds, and what it has done.

@@ -225,3 +225,47 @@ fn any_node_can_be_probed_whether_it_leads_or_not() {
         format!("connect to {address}: connection refused")
     );
 }
+
+#[test]
+fn dumps_go_to_writers_as_they_come() {
+    let content: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let files = vec![
+        dqlite_client::proto::File {
+            name: "app".to_owned(),
+            content: content.clone().into(),
+        },
+        dqlite_client::proto::File {
+            name: "app-wal".to_owned(),
+            content: Vec::new().into(),
+        },
+    ];
+    let server = FakeServer::start(move |call| match call.request {
+        Request::Dump { name: "app" } => Act::reply(&Response::Files(files.clone())),
+        Request::Dump { .. } => Act::failure(Code(1002), "database does not exists"),
+        _ => modern(call),
+    })
+    .unwrap();
+    let config = &config(&[server.address()]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut admin = blocking::Admin::new(config);
+    let copied = admin.dump_to("app", |name, _| {
+        std::fs::File::create(folder.path().join(name))
+    });
+    assert_eq!(copied.unwrap(), content.len() as u64);
+    assert_eq!(std::fs::read(folder.path().join("app")).unwrap(), content);
+    let log = std::fs::metadata(folder.path().join("app-wal")).unwrap();
+    assert_eq!(log.len(), 0);
+    let refused = admin.dump_to("none", |_, _| Ok(std::io::sink()));
+    assert_eq!(refused.unwrap_err().code(), Some(Code(1002)));
+    runtime().block_on(async {
+        let mut admin = cluster::tokio::Admin::new(config);
+        let mut sizes = Vec::new();
+        let copied = admin.dump_to("app", |name, size| {
+            sizes.push((name.to_owned(), size));
+            Ok(tokio::io::sink())
+        });
+        assert_eq!(copied.await.unwrap(), content.len() as u64);
+        let size = content.len() as u64;
+        assert_eq!(sizes, [("app".to_owned(), size), ("app-wal".to_owned(), 0)]);
+    });
+}
