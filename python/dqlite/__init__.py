@@ -20,6 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dqlite._native import Record, __version__
+from dqlite._options import TLS
 from dqlite.client import Client, LeaderAddress, NodeInfo, NodeMetadata, Role
 from dqlite.connection import Connection, connect
 from dqlite.cursor import Cursor
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 Row = Record
 
 __all__ = [
+    "TLS",
     "AdapterLookupError",
     "AlreadyAppliedError",
     "AmbiguousCommitError",

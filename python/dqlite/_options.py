@@ -33,6 +33,34 @@ class HasHosts(Protocol):
         ...
 
 
+class TLS(NamedTuple):
+    """Certificates and keys, each the path of a PEM file or its content as bytes.
+
+    ::
+
+        tls = dqlite.TLS("ca.pem", "app.pem", "app.key")
+        conn = dqlite.connect(["h1:9001", "h2:9001"], tls=tls)
+
+    `ca` holds those who may sign the servers' certificates. Servers want to see a certificate,
+    `cert`, whose `key` is ours. A server must be called as the host that is dialled, or all of them
+    `server_name`. Files are read again when they change.
+    """
+
+    ca: str | os.PathLike[str] | bytes
+    cert: str | os.PathLike[str] | bytes | None = None
+    key: str | os.PathLike[str] | bytes | None = None
+    server_name: str | None = None
+
+
+@runtime_checkable
+class HasTLS(Protocol):
+    """Something that knows how its cluster is secured: a Node."""
+
+    def connection_tls(self) -> TLS | None:
+        """Certificates to connect with, if it speaks TLS."""
+        ...
+
+
 Target: TypeAlias = str | os.PathLike[str] | Sequence[str] | HasHosts
 """Where to connect: URL, ``host:port``, a list of these, a Node, a Client, or the path of a node
 store (a YAML file as go-dqlite writes it, or a directory with one)."""
@@ -59,6 +87,7 @@ def options(
     types: Types,
     reconnect: bool,
     name: str | None,
+    tls: TLS | bool | None = None,
 ) -> Options:
     """Check everything before anything is sent; ProgrammingError names what is wrong.
 
@@ -77,6 +106,7 @@ def options(
         None if target is None else hosts(target),
         database=database,
         connect_timeout=None if connect_timeout is ... else connect_timeout,
+        tls=security(target, tls),
     )
     return Options(
         config,
@@ -101,6 +131,15 @@ def hosts(target: Target) -> str | list[Host]:
     except TypeError:
         text = f"connect to a URL, 'h1:9001', a list of these, a Node or a Client, not {target!r}"
         raise exceptions.ProgrammingError(text) from None
+
+
+def security(target: Target | None, tls: TLS | bool | None) -> Any:
+    """Return what was said about TLS as the native module reads it."""
+    if tls is None and isinstance(target, HasTLS):
+        tls = target.connection_tls()
+    if not isinstance(tls, TLS):
+        return tls
+    return tuple(os.fspath(part) if isinstance(part, os.PathLike) else part for part in tls)
 
 
 def _host(host: Any) -> str:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from dqlite import _native, exceptions
-from dqlite._options import Host, Target
+from dqlite._options import TLS, Host, Target, security
 from dqlite._options import hosts as hosts_of
 from dqlite.connection import Connection, connect
 
@@ -101,6 +101,7 @@ class Client:
         hosts: Iterable[str] | None = None,
         timeout: float = 10.0,
         connect_timeout: float = 10.0,
+        tls: TLS | bool | None = None,
     ) -> None:
         """Take the addresses of some nodes; `cluster` and `hosts` are other names for `target`.
 
@@ -114,7 +115,9 @@ class Client:
         where = given[0] if given else None
         self._closed = True
         config = _native.Config(
-            None if where is None else hosts_of(where), connect_timeout=connect_timeout
+            None if where is None else hosts_of(where),
+            connect_timeout=connect_timeout,
+            tls=security(where, tls),
         )
         self._admin = _native.Admin(config, timeout)
         self._closed = False

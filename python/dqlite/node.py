@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple
 
 from dqlite import _native, exceptions
-from dqlite._options import Host
+from dqlite._options import TLS, Host
 from dqlite._parameters import Params
 from dqlite.connection import Connection, connect
 from dqlite.transaction import Mode, begin
@@ -112,6 +112,8 @@ class Node:
         self._start_timeout: float = options.get("start_timeout") or START_TIMEOUT_S
         self._stop_timeout: float = options.get("stop_timeout") or STOP_TIMEOUT_S
         self._handle = _native.Node(address, os.fspath(data_dir), _json(given))
+        files = [given.get(name) for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name")]
+        self._tls = None if files[0] is None else TLS(*files)
         self._lock = threading.RLock()
         self._databases: dict[str, Connection] = {}
         self._current: Connection | None = None
@@ -291,6 +293,10 @@ class Node:
         local = [(socket, self._address)] if socket is not None else []
         members = [address for address in process.members if address != self._address]
         return [*local, self._address, *members]
+
+    def connection_tls(self) -> TLS | None:
+        """Certificates to connect with: the node's own, if it speaks TLS."""
+        return self._tls
 
     def close(self) -> None:
         """Stop it and refuse further use; idempotent, and never raises what `stop` would."""

@@ -13,8 +13,8 @@ use clap::Subcommand;
 use dqlite_client::Address;
 use dqlite_client::tls::{Files, Identity};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose as Usage, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 /// A directory that holds files already.
@@ -123,7 +123,7 @@ fn authority(name: &str) -> CertificateParams {
 fn signed(wanted: &Wanted, issuer: &Issuer<'_, KeyPair>) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for host in hosts(wanted)? {
-        let names = BTreeSet::from_iter(wanted.names.iter().cloned());
+        let names: BTreeSet<String> = wanted.names.iter().cloned().collect();
         let names = std::iter::once(host.clone()).chain(names).collect();
         let usages = vec![Usage::ServerAuth, Usage::ClientAuth];
         files.extend(leaf(&stem(&host), names, usages, wanted.days, issuer)?);

@@ -40,6 +40,8 @@ pub struct Config {
     /// What to believe at most of what servers say.
     pub limits: Limits,
     pub(crate) security: Security,
+    #[cfg(feature = "tokio")]
+    pub(crate) dialer: Option<Arc<dyn crate::dialer::Dialer>>,
     pub(crate) store: Arc<dyn NodeStore>,
     pub(crate) memory: Arc<Memory>,
 }
@@ -60,6 +62,8 @@ impl Config {
             timeout: Self::TIMEOUT,
             connect_timeout: Self::CONNECT_TIMEOUT,
             limits: Limits::default(),
+            #[cfg(feature = "tokio")]
+            dialer: None,
             security: Security::default(),
             store: Arc::new(node_store::Memory::default()),
             memory: Arc::default(),
@@ -196,6 +200,14 @@ impl Config {
         self
     }
 
+    /// The same with connections of the asynchronous driver opened by `dialer`.
+    #[cfg(feature = "tokio")]
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Arc<dyn crate::dialer::Dialer>) -> Self {
+        self.dialer = Some(dialer);
+        self
+    }
+
     /// Refuses what can be known to be wrong without asking anybody.
     pub fn check(self) -> Result<Self> {
         name::check_database(&self.database).map_err(|violation| {
@@ -238,6 +250,11 @@ impl Config {
             None => {}
         }
         Ok(flight)
+    }
+
+    /// Who led when last seen, by any clone; nobody if that has become doubtful.
+    pub fn leader(&self) -> Option<Address> {
+        self.memory.leader()
     }
 
     /// Changes whenever connections made before may not be with the leader any more. One that was
@@ -288,7 +305,7 @@ impl Config {
 }
 
 /// What the environment says; empty is unsaid.
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dqlite_client::tls::{Files, Source, Tls, TlsError};
 use dqlite_client::{Address, Config as ClientConfig};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -19,11 +20,12 @@ impl Config {
     /// `target` is a URL, a list of hosts (a Unix socket as a pair of its path and the address of
     /// the node behind it), or None for the environment.
     #[new]
-    #[pyo3(signature = (target, *, database = None, connect_timeout = None))]
+    #[pyo3(signature = (target, *, database = None, connect_timeout = None, tls = None))]
     fn new(
         target: &Bound<'_, PyAny>,
         database: Option<&str>,
         connect_timeout: Option<f64>,
+        tls: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = target.py();
         let parsed = if target.is_none() {
@@ -34,6 +36,9 @@ impl Config {
             ClientConfig::new(hosts(target)?).check()
         };
         let mut client = parsed.map_err(|error| errors::client(py, &error))?;
+        if let Some(tls) = tls.map(security).transpose()?.flatten() {
+            client = client.with_tls(tls);
+        }
         if let Some(database) = database {
             client = client.with_database(database);
         }
@@ -66,6 +71,48 @@ impl Config {
     fn connect_timeout(&self) -> f64 {
         self.client.connect_timeout.as_secs_f64()
     }
+}
+
+type Part = Option<Given>;
+
+/// A path, or the text of a file.
+#[derive(FromPyObject)]
+enum Given {
+    Path(String),
+    Pem(Vec<u8>),
+}
+
+impl From<Given> for Source {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::Path(path) => Self::Path(path.into()),
+            Given::Pem(text) => Self::Pem(text),
+        }
+    }
+}
+
+/// Reads what was said about TLS: files, or that the environment or the system decides.
+fn security(said: &Bound<'_, PyAny>) -> PyResult<Option<Tls>> {
+    let py = said.py();
+    let wrong = |error: TlsError| errors::programming(py, error.to_string());
+    if let Ok(wanted) = said.extract::<bool>() {
+        return wanted
+            .then(|| Tls::from_environment().map_err(wrong))
+            .transpose();
+    }
+    let Ok((Some(ca), cert, key, server_name)) =
+        said.extract::<(Part, Part, Part, Option<String>)>()
+    else {
+        let text = "tls must be a TLS, True, or None";
+        return Err(errors::programming(py, text.to_owned()));
+    };
+    let files = Files {
+        cert: cert.map(Source::from),
+        key: key.map(Source::from),
+        server_name,
+        ..Files::new(ca)
+    };
+    Tls::load(files).map(Some).map_err(wrong)
 }
 
 /// Reads a list of hosts; a pair is a Unix socket and the address of its node.

@@ -57,12 +57,7 @@ impl NodeBuilder {
     /// Encrypts everything on TCP: the certificate, its key, and who may sign those of clients and
     /// other nodes, a PEM file each. The certificate must cover the host of the address, and be
     /// good for servers and clients.
-    pub fn tls(
-        self,
-        cert: impl AsRef<Path>,
-        key: impl AsRef<Path>,
-        ca: impl AsRef<Path>,
-    ) -> Self {
+    pub fn tls(self, cert: impl AsRef<Path>, key: impl AsRef<Path>, ca: impl AsRef<Path>) -> Self {
         self.path("tls_cert", cert.as_ref())
             .path("tls_key", key.as_ref())
             .path("tls_ca", ca.as_ref())

@@ -1,5 +1,7 @@
 //! Client connections that begin at the node.
 
+#[cfg(feature = "tls")]
+use dqlite_client::tls::Tls;
 use dqlite_client::{Address, Config, blocking};
 
 use crate::node::Node;
@@ -24,7 +26,28 @@ impl Node {
                 hosts.push(other);
             }
         }
-        Ok(Config::new(hosts).with_database(database))
+        self.secured(Config::new(hosts).with_database(database))
+    }
+
+    /// With the node's own certificate, if the node speaks TLS: who has started it may.
+    #[cfg(feature = "tls")]
+    fn secured(&self, config: Config) -> Result<Config, NodeError> {
+        match self.settings.tls() {
+            None => Ok(config),
+            Some(files) => Tls::load(files)
+                .map(|tls| config.with_tls(tls))
+                .map_err(|error| dqlite_client::Error::from(error).into()),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[expect(
+        clippy::unnecessary_wraps,
+        clippy::unused_self,
+        reason = "its twin may fail"
+    )]
+    fn secured(&self, config: Config) -> Result<Config, NodeError> {
+        Ok(config)
     }
 
     /// A connection to the leader, wherever it is, that blocks the calling thread.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf, absolute};
 use std::process;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use dqlite_client::tls::{Files, MinVersion};
 use serde_json::Value;
 
 use crate::control::{App, Options};
@@ -18,6 +20,17 @@ use crate::supervisor::Plan;
 const BOOTSTRAP_ID: u64 = 0x2dc1_7185_8c31_55be;
 /// The longest data directory that the engine takes.
 const DATA_DIR_BYTES_MAX: usize = 894;
+
+/// The options that are paths: this process may change its directory.
+const PATHS: [&str; 7] = [
+    "data_dir",
+    "unix_socket",
+    "tls_cert",
+    "tls_key",
+    "tls_ca",
+    "engine",
+    "executable",
+];
 
 /// What a node was told.
 #[derive(Clone, Debug)]
@@ -53,7 +66,7 @@ impl Settings {
                 found.push(Complaint::missing(name));
             }
         }
-        for name in ["data_dir", "unix_socket", "engine", "executable"] {
+        for name in PATHS {
             make_absolute(&mut options, name);
         }
         if let Some(data_dir) = options.get("data_dir")
@@ -68,6 +81,21 @@ impl Settings {
             return Err(NodeError::Config(found));
         }
         Ok(Self::checked(&options, app))
+    }
+
+    /// The node's certificate, for connections of the application that started it.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<Files> {
+        let text = |name: &str| self.sent.get(name).and_then(Value::as_str);
+        let files = Files::new(text("tls_ca")?).with_identity(text("tls_cert")?, text("tls_key")?);
+        let files = match text("tls_server_name") {
+            Some(name) => files.with_server_name(name),
+            None => files,
+        };
+        Some(match text("tls_min_version") {
+            Some("1.2") => files.with_min_version(MinVersion::Tls12),
+            _ => files,
+        })
     }
 
     fn checked(options: &Options, app: Option<App>) -> Self {

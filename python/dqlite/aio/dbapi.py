@@ -17,7 +17,7 @@ from typing import Any, Final
 from dqlite import _native, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._cursor import Gathered, Rows
-from dqlite._options import Target, Types, options
+from dqlite._options import TLS, Target, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.aio._core import Core
 from dqlite.aio.connection import Connection as Native
@@ -222,6 +222,7 @@ async def connect(
     autocommit: bool | int = False,
     isolation_level: str | None = "IMMEDIATE",
     statement_timeout: float | None = 60.0,
+    tls: TLS | bool | None = None,
     connect_timeout: float | Any = ...,
     busy_timeout: float = 5.0,
     types: Types = "auto",
@@ -237,6 +238,7 @@ async def connect(
         database,
         database=None,
         timeout=statement_timeout,
+        tls=tls,
         connect_timeout=connect_timeout,
         busy_timeout=busy_timeout,
         types=types,

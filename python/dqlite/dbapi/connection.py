@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from dqlite import connection, exceptions
 from dqlite._control import LEGACY_TRANSACTION_CONTROL, Control
-from dqlite._options import Options, Target, Types, options
+from dqlite._options import TLS, Options, Target, Types, options
 from dqlite.dbapi.cursor import Cursor, check_cursor
 
 
@@ -145,6 +145,7 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
     *,
     autocommit: bool | int = LEGACY_TRANSACTION_CONTROL,
     statement_timeout: float | None = 60.0,
+    tls: TLS | bool | None = None,
     connect_timeout: float | Any = ...,
     types: Types = "auto",
     reconnect: bool = True,
@@ -167,6 +168,7 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
             database,
             database=None,
             timeout=statement_timeout,
+            tls=tls,
             connect_timeout=connect_timeout,
             busy_timeout=timeout,
             types=types,

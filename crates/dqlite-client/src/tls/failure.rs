@@ -102,3 +102,10 @@ impl fmt::Display for TlsError {
 }
 
 impl std::error::Error for TlsError {}
+
+impl From<TlsError> for crate::error::Error {
+    /// Files that will not do are a wrong configuration.
+    fn from(error: TlsError) -> Self {
+        Self::config(error.0)
+    }
+}

@@ -8,12 +8,13 @@ use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+#[cfg(feature = "tokio")]
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    ClientConfig, Error as Tls, InconsistentKeys, RootCertStore, ServerConfig,
-    SupportedProtocolVersion, version,
+    ClientConfig, Error as Tls, InconsistentKeys, RootCertStore, SupportedProtocolVersion, version,
 };
 
 use super::certificate::Facts;
@@ -160,7 +161,8 @@ impl Identity {
     }
 
     /// For accepting, and where the verifier leaves its reason.
-    pub(super) fn server(&self) -> Result<(Arc<ServerConfig>, Seen), TlsError> {
+    #[cfg(feature = "tokio")]
+    pub(super) fn server(&self) -> Result<(Arc<rustls::ServerConfig>, Seen), TlsError> {
         let Some(own) = &self.own else {
             return Err(TlsError::new("a server needs a certificate and its key"));
         };
@@ -170,7 +172,7 @@ impl Identity {
             ca: Arc::clone(&self.ca),
             seen: Arc::clone(&seen),
         };
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(self.versions)
             .map_err(|error| TlsError::of(&error, None))?
             .with_client_cert_verifier(Arc::new(witness))

@@ -79,6 +79,14 @@ impl Tls {
         Self::new(files, None)
     }
 
+    /// For a client, as `DQLITE_TLS_CA`, `_CERT`, `_KEY` and `_NAME` say; without a CA the system's
+    /// signers are trusted.
+    pub fn from_environment() -> Result<Self, TlsError> {
+        Options::default()
+            .or_environment(crate::config::variable)
+            .load()
+    }
+
     /// For a node at `host`: reads the files now, and again only by [`reload`](Self::reload). A
     /// set that would not do for the node is refused.
     pub fn for_node(files: Files, host: &str) -> Result<Self, TlsError> {
@@ -98,10 +106,11 @@ impl Tls {
 
     /// What is in force.
     pub fn identity(&self) -> Arc<Identity> {
-        if self.0.node.is_none() && self.state().looked.elapsed() >= LOOK_EVERY {
-            if let Err(error) = self.reload(false) {
-                tracing::warn!(target: "dqlite", %error, "changed TLS files are not used");
-            }
+        if self.0.node.is_none()
+            && self.state().looked.elapsed() >= LOOK_EVERY
+            && let Err(error) = self.reload(false)
+        {
+            tracing::warn!(target: "dqlite", %error, "changed TLS files are not used");
         }
         Arc::clone(&self.state().identity)
     }

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+#[cfg(feature = "tokio")]
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
@@ -117,6 +118,7 @@ impl ServerCertVerifier for Witness<Arc<WebPkiServerVerifier>> {
     }
 }
 
+#[cfg(feature = "tokio")]
 impl ClientCertVerifier for Witness<Arc<dyn ClientCertVerifier>> {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.verifier.root_hint_subjects()

@@ -8,7 +8,12 @@ pub(crate) struct Admins(Vec<String>);
 
 impl Admins {
     pub(crate) fn new(patterns: &[String]) -> Self {
-        Self(patterns.iter().map(|one| one.to_ascii_lowercase()).collect())
+        Self(
+            patterns
+                .iter()
+                .map(|one| one.to_ascii_lowercase())
+                .collect(),
+        )
     }
 
     /// Whether a name in this certificate fits.

@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 /// A pause of the engine after which an old stream is closed: it is between two messages then.
 const BETWEEN_MESSAGES: Duration = Duration::from_millis(5);
 /// One line of the log for each address and so much time.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Connects the engine to its peers through TLS.
 #[derive(Clone)]
@@ -83,12 +83,17 @@ impl TlsDialer {
                 Ok(Err(reason)) => self.note(address, &reason),
                 Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             }
-            if timeout_at(deadline, tokio::time::sleep(TRY_EVERY)).await.is_err() {
+            if timeout_at(deadline, tokio::time::sleep(TRY_EVERY))
+                .await
+                .is_err()
+            {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         };
         // A tenth more or less, so that streams opened together are not closed together.
-        let age = self.age_max.map(|age| age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        let age = self
+            .age_max
+            .map(|age| age.mul_f64(0.9 + 0.2 * fastrand::f64()));
         pump(engine, stream, age).await
     }
 
