@@ -265,6 +265,16 @@ fn lines(stdout: Option<ChildStdout>) -> mpsc::Receiver<String> {
     receive
 }
 
+/// Makes the nodes behind the first one members of its cluster.
+pub fn join(nodes: Vec<StockNode>, role: Role) -> Result<Vec<StockNode>, ClusterError> {
+    let cluster = StockCluster { nodes };
+    cluster.wait_for_leader()?;
+    for node in cluster.nodes.iter().skip(1) {
+        cluster.add(node, role)?;
+    }
+    Ok(cluster.nodes)
+}
+
 /// Stock nodes by index, from 0; the first founded the cluster.
 #[derive(Debug)]
 pub struct StockCluster {
@@ -293,12 +303,9 @@ impl StockCluster {
             })
         };
         let nodes = (0..size).map(start).collect::<io::Result<Vec<_>>>()?;
-        let cluster = Self { nodes };
-        cluster.wait_for_leader()?;
-        for node in &cluster.nodes[1..] {
-            cluster.add(node, Role::Voter)?;
-        }
-        Ok(cluster)
+        Ok(Self {
+            nodes: join(nodes, Role::Voter)?,
+        })
     }
 
     /// A node.
