@@ -13,6 +13,7 @@ use tokio::time::timeout_at;
 use crate::address::{Address, Place};
 use crate::clock;
 use crate::config::Config;
+use crate::dialer::Dialled;
 use crate::error::{AttemptKind, Error, ErrorKind, Result};
 use crate::flight::{Flight, Shared, lock};
 use crate::hello::{Greeting, Hello, Purpose};
@@ -171,6 +172,10 @@ async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Ins
 /// Connects to the first place that answers.
 async fn open(config: &Config, address: &Address) -> Result<Box<dyn Stream>, Missed> {
     let miss = |error: io::Error| transport::miss(&error);
+    if let Some(dialer) = &config.dialer {
+        let socket = dialer.dial(address).await.map_err(miss)?;
+        return Ok(Box::new(Dialled::new(socket)));
+    }
     let targets = match transport::targets(address).map_err(miss)? {
         Some(targets) => targets,
         None => resolve(address).await?,

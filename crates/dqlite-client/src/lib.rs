@@ -68,6 +68,8 @@ pub mod config;
 #[cfg(feature = "tokio")]
 mod connection;
 pub mod convert;
+#[cfg(feature = "tokio")]
+pub mod dialer;
 mod driver;
 pub mod error;
 mod exchange;

@@ -140,7 +140,7 @@ impl Wire {
         exchange: &mut X,
         deadline: Instant,
     ) -> Result<X::Output, Stop> {
-        let started = Instant::now();
+        let started = clock::now();
         let driven = tokio::time::timeout_at(deadline.into(), self.drive(exchange));
         driven
             .await
