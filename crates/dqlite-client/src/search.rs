@@ -193,8 +193,17 @@ impl Search {
             if let Some(wait) = self.patience(now) {
                 return wait;
             }
+            if self.is_hopeless() {
+                return Step::GiveUp;
+            }
             self.end_round(now);
         }
+    }
+
+    /// Whether everybody has a certificate that will not do, or none: that is for people to mend.
+    fn is_hopeless(&self) -> bool {
+        let is_tls = |candidate: &Candidate| matches!(candidate.last, Some((AttemptKind::Tls, ..)));
+        !self.alone && !self.candidates.is_empty() && self.candidates.iter().all(is_tls)
     }
 
     /// Goes on where a search that was given up has been: keeps what it learnt and why it failed.

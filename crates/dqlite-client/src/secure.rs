@@ -185,7 +185,12 @@ impl Channel {
 /// What a failed handshake means for a search.
 #[cfg(feature = "tls")]
 pub(crate) fn missed(error: &TlsError) -> Missed {
-    (AttemptKind::Tls, format!("tls: {error}"))
+    let kind = if error.is_passing() {
+        AttemptKind::Closed
+    } else {
+        AttemptKind::Tls
+    };
+    (kind, format!("tls: {error}"))
 }
 
 /// The same, if an error of a connection is one.

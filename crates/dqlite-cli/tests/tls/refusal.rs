@@ -10,11 +10,12 @@ use dqlite_client::AttemptKind;
 use dqlite_client::proto::{Limits, Request, Session};
 use dqlite_client::tls::{Files, Identity, stream};
 use dqlite_testkit::certificates::Authority;
+use dqlite_testkit::{engine, ports};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::{HOST, Place};
+use crate::{EXECUTABLE, HOST, Place};
 
 /// What a client that asks for the leader gets to see, and how long it takes.
 fn answer(mut stream: impl Read + Write) -> Vec<u8> {
@@ -82,6 +83,25 @@ fn nobody_gets_in_without_a_good_certificate() {
         text.contains("certificate is for 127.0.0.1; dialled db9.internal"),
         "{text}"
     );
+}
+
+#[test]
+fn a_plain_port_says_that_it_speaks_no_tls() {
+    let place = Place::start(1);
+    let plain = ports::free_address().unwrap();
+    let node = dqlite::Node::builder(&plain, place.path("plain"))
+        .executable(EXECUTABLE)
+        .engine(engine())
+        .build()
+        .unwrap();
+    node.start().unwrap();
+    let mut config = place.client(place.files("app"));
+    config.hosts = vec![plain.parse().unwrap()];
+    let began = Instant::now();
+    let error = Connection::open(&config).unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(5));
+    assert_eq!(error.attempts()[0].kind, AttemptKind::Tls, "{error}");
+    assert!(error.to_string().contains("use dqlite://"), "{error}");
 }
 
 #[test]

@@ -57,6 +57,24 @@ impl Stage {
     }
 }
 
+#[test]
+fn certificates_that_will_not_do_end_the_search_at_once() {
+    let bad = || Answer::Failed(Kind::Tls, "tls: certificate expired 2 days ago".to_owned());
+    let mut stage = Stage::new(Some("h1:1"), &[], &["h1:1", "h2:1"]);
+    let first = stage.asked();
+    stage.answer(first[0].id, bad());
+    let second = stage.asked();
+    assert_eq!(second[0].address.as_str(), "h2:1", "the others may do better");
+    stage.answer(second[0].id, bad());
+    assert_eq!(stage.search.next(stage.now), Step::GiveUp);
+
+    let mut stage = Stage::new(None, &[], &["h1:1", "h2:1"]);
+    let asked = stage.asked();
+    stage.answer(asked[0].id, bad());
+    stage.answer(asked[1].id, refused());
+    assert_ne!(stage.search.next(stage.now), Step::GiveUp, "a node may come back");
+}
+
 fn refused() -> Answer {
     Answer::Failed(Kind::Refused, "connection refused".to_owned())
 }

@@ -166,12 +166,7 @@ impl Channel {
         if self.is_open() {
             return Ok(0);
         }
-        let text = if self.first.is_empty() {
-            "peer closed the connection at the first word of TLS; it may speak none"
-        } else {
-            "peer closed the connection during the TLS handshake"
-        };
-        Err(TlsError::new(text).into_io())
+        Err(TlsError::closed().into_io())
     }
 }
 

@@ -8,16 +8,46 @@ use rustls::{AlertDescription, CertificateError, Error as Tls, PeerIncompatible}
 
 /// Why a file will not do, or why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsError(String);
+pub struct TlsError {
+    text: String,
+    /// It may go by itself: the peer went away.
+    passing: bool,
+}
 
 impl TlsError {
     /// An error with these words.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            passing: false,
+        }
+    }
+
+    /// The peer has closed the connection and not said why.
+    pub(super) fn closed() -> Self {
+        let text = "peer closed the connection during the TLS handshake; it may speak none";
+        Self {
+            text: text.to_owned(),
+            passing: true,
+        }
+    }
+
+    /// The connection broke.
+    #[cfg(feature = "tokio")]
+    pub(super) fn network(error: &io::Error) -> Self {
+        Self {
+            text: crate::error::reason(error),
+            passing: true,
+        }
+    }
+
+    /// Whether nothing is known to be wrong with certificates or versions.
+    pub(crate) const fn is_passing(&self) -> bool {
+        self.passing
     }
 
     pub(super) fn file(path: &Path, error: &io::Error) -> Self {
-        Self(format!(
+        Self::new(format!(
             "{}: {}",
             path.display(),
             crate::error::reason(error)
@@ -34,7 +64,7 @@ impl TlsError {
             Tls::PeerIncompatible(reason) => incompatible(reason),
             other => other.to_string(),
         };
-        Self(text)
+        Self::new(text)
     }
 
     /// As an error of the connection that it ends.
@@ -77,6 +107,7 @@ fn by_peer(alert: AlertDescription) -> String {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
         | AlertDescription::AccessDenied => "peer refuses our certificate",
+        AlertDescription::NoApplicationProtocol => "peer speaks no TLS here; use dqlite://",
         AlertDescription::ProtocolVersion => "peer wants another version of TLS",
         other => return format!("peer ends the handshake: {other:?}"),
     };
@@ -97,7 +128,7 @@ fn incompatible(reason: &PeerIncompatible) -> String {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -106,6 +137,6 @@ impl std::error::Error for TlsError {}
 impl From<TlsError> for crate::error::Error {
     /// Files that will not do are a wrong configuration.
     fn from(error: TlsError) -> Self {
-        Self::config(error.0)
+        Self::config(error.text)
     }
 }

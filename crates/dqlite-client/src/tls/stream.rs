@@ -95,12 +95,10 @@ fn explain(error: &io::Error, seen: Option<&String>) -> TlsError {
     if let Some(error) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         return TlsError::of(error, seen);
     }
-    TlsError::new(match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            "peer closed the connection during the TLS handshake; it may speak none".to_owned()
-        }
-        _ => crate::error::reason(error),
-    })
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => TlsError::closed(),
+        _ => TlsError::network(error),
+    }
 }
 
 /// Gives the library's errors in our words.

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use dqlite_client::tls::TlsError;
 use dqlite_client::tls::stream::accept;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -47,6 +47,11 @@ use crate::tls;
 pub(crate) use self::counters::Totals;
 pub(crate) use self::door::Door;
 pub(crate) use self::early::Early;
+
+/// How a client begins that speaks TLS: a handshake, in any version.
+const CLIENT_HELLO: [u8; 2] = [22, 3];
+/// A fatal alert that its user will understand: `no_application_protocol`.
+const NO_TLS_HERE: [u8; 7] = [21, 3, 3, 0, 2, 2, 120];
 
 /// Who answers behind the gateway.
 #[derive(Clone, Debug)]
@@ -232,6 +237,9 @@ impl Desk {
         ];
         if !matches!(read, Ok(Ok(_))) || !known.contains(&version) {
             self.rules.counters.refuse(Reason::Handshake);
+            if first.starts_with(&CLIENT_HELLO) {
+                client.write_all(&NO_TLS_HERE).await?;
+            }
             return Err(io::Error::other("no handshake"));
         }
         let backend = self.backend.borrow_and_update().clone();
