@@ -56,7 +56,8 @@ pub async fn connect(config: &Config) -> Result<Connection> {
 /// # Prepared statements
 ///
 /// A text that is executed a second time is prepared, and runs by its id from then on. The 64
-/// used last stay so, as long as the session lives.
+/// used last stay so, as long as the session lives. A query with `*` is never kept: engines
+/// announce its old columns when it is run for the first time after a change of the schema.
 #[derive(Debug)]
 pub struct Connection {
     body: Body<Wire>,

@@ -101,7 +101,8 @@ impl<'s> Plan<'s> {
                 one_query: route == Route::Query,
             },
             rolls_back: statement.or_rollback,
-            is_cacheable: statement.kind == StatementKind::Select || statement.kind.counts_rows(),
+            is_cacheable: (statement.kind == StatementKind::Select || statement.kind.counts_rows())
+                && statement.has_fixed_columns(),
         })
     }
 

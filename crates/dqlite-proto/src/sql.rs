@@ -70,6 +70,19 @@ impl<'a> Statement<'a> {
         }
     }
 
+    /// Whether its columns follow from its text, so that it may be kept prepared. Engines announce
+    /// the columns of before a change of the schema when they run `SELECT *` for the first time
+    /// after it. Says no when in doubt.
+    pub fn has_fixed_columns(&self) -> bool {
+        let at = |index: usize| self.text.get(index).copied();
+        let mut stars = (0..self.text.len()).filter(|index| at(*index) == Some(b'*'));
+        !self.returns_rows()
+            || stars.all(|star| {
+                let before = star.checked_sub(1).and_then(at);
+                before == Some(b'(') && at(star.saturating_add(1)) == Some(b')')
+            })
+    }
+
     /// Whether it answers with rows and must be sent with QUERY.
     pub const fn returns_rows(&self) -> bool {
         self.returning

@@ -319,3 +319,25 @@ fn tokens_cover_the_text() {
     );
     assert_eq!(kinds.iter().filter(|(_, open)| *open).count(), 1);
 }
+
+#[test]
+fn columns_are_fixed_unless_a_star_stands_for_them() {
+    let fixed = |sql: &str| statements(sql).next().unwrap().has_fixed_columns();
+    for sql in [
+        "SELECT id, count(*) FROM t",
+        "SELECT count(*)",
+        "INSERT INTO t SELECT * FROM u",
+        "DELETE FROM t RETURNING id",
+    ] {
+        assert!(fixed(sql), "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM t",
+        "SELECT t.* FROM t",
+        "SELECT 2*3",
+        "SELECT *",
+        "DELETE FROM t RETURNING *",
+    ] {
+        assert!(!fixed(sql), "{sql}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod admin;
 mod client;
+mod connections;
 mod outcomes;
 mod pool;
 mod search;
