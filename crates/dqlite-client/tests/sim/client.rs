@@ -131,7 +131,7 @@ impl Caller {
 
     fn told(&self, op: Op, told: Told, how: &str) {
         note(&self.book, |book| {
-            book.told.push((op, told, how.to_owned()))
+            book.told.push((op, told, how.to_owned()));
         });
     }
 
