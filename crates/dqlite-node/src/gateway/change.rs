@@ -66,6 +66,7 @@ async fn objection(members: &[NodeInfo], request: &Request<'_>) -> Option<Failur
                 .then(|| refused(format!("refused: {address} belongs to another cluster")))
         }
         Request::Assign { id, role } if *role != Role::Voter => without(members, *id),
+        Request::Assign { id, .. } | Request::Promote { id } => silent(members, *id).await,
         Request::Remove { id } => without(members, *id),
         _ => None,
     }
@@ -82,6 +83,22 @@ fn without(members: &[NodeInfo], id: u64) -> Option<Failure> {
             last.address
         ))
     })
+}
+
+/// *Engine*: a promotion waits 50 seconds for a node that is not there, and meanwhile every other
+/// change is refused.
+async fn silent(members: &[NodeInfo], id: u64) -> Option<Failure> {
+    let member = members
+        .iter()
+        .find(|member| member.id == id && member.role != Role::Voter)?;
+    let reason = match Peer::dial(&member.address, STRANGER_PATIENCE).await {
+        Ok(mut peer) => peer.leader().await.err(),
+        Err(reason) => Some(reason),
+    }?;
+    let address = &member.address;
+    Some(refused(format!(
+        "refused: {address} cannot become a voter while it does not answer ({reason})"
+    )))
 }
 
 /// *Engine*: a node that has founded a cluster of its own dies of the entries of this one, at each

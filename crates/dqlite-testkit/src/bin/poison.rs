@@ -51,14 +51,14 @@ fn table(kind: &Kind, names: &[String]) -> io::Result<usize> {
     for row in TABLE.iter().copied().flatten().filter(wanted) {
         let report = attempt(kind, row);
         bad += usize::from(!report.is_remedied());
-        writeln!(out, "{:9} {:55} {}", row.id, row.input, report.state)?;
-        for line in summary(&report.seen) {
+        let state = report.state.lines().next().unwrap_or_default();
+        writeln!(out, "{:9} {:55} {state}", row.id, row.input)?;
+        for line in summary(report.seen.iter()) {
             writeln!(out, "{:12}{line}", "")?;
         }
-        if matches!(kind, Kind::Ours(_)) {
-            for line in &report.complaints {
-                writeln!(out, "{:10}! {line}", "")?;
-            }
+        let beyond = |line: &&String| **line != report.state;
+        for line in summary(report.complaints.iter().filter(beyond)) {
+            writeln!(out, "{:10}! {line}", "")?;
         }
         out.flush()?;
     }
@@ -74,8 +74,6 @@ fn is_cheap(kind: &Kind, row: &Row) -> bool {
 }
 
 /// The first lines, each cut to the width of a page.
-fn summary(seen: &[String]) -> impl Iterator<Item = String> {
-    seen.iter()
-        .take(8)
-        .map(|line| line.chars().take(100).collect())
+fn summary<'a>(lines: impl Iterator<Item = &'a String>) -> impl Iterator<Item = String> {
+    lines.take(8).map(|line| line.chars().take(100).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::wire::{Answer, text, word};
+use super::wire::{text, word};
 use super::{Fixture, Row, Scene};
 
 pub(super) const ROWS: &[Row] = &[
@@ -93,7 +93,7 @@ fn other_identity(scene: &mut Scene) {
     match refused {
         Err(reason) => {
             let line = reason.lines().next().unwrap_or_default().to_owned();
-            scene.note(&line, &Answer::Closed);
+            scene.say(line);
         }
         Ok(()) => scene.complain("id 7 starts on the directory of another id"),
     }

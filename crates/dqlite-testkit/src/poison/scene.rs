@@ -74,8 +74,12 @@ impl Scene {
 
     /// Remembers an answer for the report.
     pub fn note(&mut self, what: &str, answer: &Answer) {
+        self.say(format!("{what}: {answer}"));
+    }
+
+    /// Remembers something else for the report.
+    pub fn say(&mut self, line: String) {
         // A loop says the same again and again.
-        let line = format!("{what}: {answer}");
         if self.seen.last() != Some(&line) {
             self.seen.push(line);
         }
@@ -256,6 +260,9 @@ impl Scene {
                 return death(self).unwrap_or_else(|| "ok".to_owned());
             }
             thread::sleep(POLL_EVERY);
+        }
+        if let Some(death) = death(self) {
+            return death;
         }
         format!("wedged: another connection's write gets {last}")
     }

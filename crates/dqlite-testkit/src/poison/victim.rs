@@ -157,7 +157,8 @@ impl Victim {
                     return leader;
                 }
             }
-            if Instant::now() >= deadline {
+            let all_dead = (0..self.len()).all(|index| self.pid(index).is_none());
+            if all_dead || Instant::now() >= deadline {
                 return None;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -35,10 +35,10 @@ pub unsafe fn vfs_register(vfs: *mut Vfs, is_default: c_int) -> c_int {
     // SAFETY: the caller's file system, which nobody else knows of yet; its name is text.
     unsafe {
         if let Some(vfs) = vfs.as_mut().filter(|vfs| !vfs.name.is_null()) {
-            let is_engines = CStr::from_ptr(vfs.name).to_bytes().starts_with(PREFIX);
-            let theirs = *OPEN.get_or_init(|| vfs.open);
             // A second function would be of a second engine; one is loaded at most.
-            if is_engines && ptr::fn_addr_eq(theirs, vfs.open) {
+            if CStr::from_ptr(vfs.name).to_bytes().starts_with(PREFIX)
+                && ptr::fn_addr_eq(*OPEN.get_or_init(|| vfs.open), vfs.open)
+            {
                 vfs.open = open;
             }
         }
