@@ -129,7 +129,12 @@ pub(crate) const KNOWN: &[Known] = &[
     node("tls_max_stream_age", Kind::Seconds(0.0, 31_536_000.0)),
     node("watchdog_timeout", Kind::Seconds(0.0, 3600.0)),
     node("max_connections", Kind::Whole(1, 100_000)),
+    node("max_frame_bytes", Kind::Whole(65_536, 1 << 30)),
     node("handshake_timeout", Kind::Seconds(0.1, 3600.0)),
+    node("idle_timeout", Kind::Seconds(0.0, 604_800.0)),
+    node("idle_in_transaction_timeout", Kind::Seconds(0.0, 604_800.0)),
+    node("progress_timeout", Kind::Seconds(0.0, 3600.0)),
+    node("statement_timeout", Kind::Seconds(0.0, 604_800.0)),
     node("keepalive", Kind::Keepalive),
     node("user_timeout_ms", Kind::Whole(0, U32)),
     node(
