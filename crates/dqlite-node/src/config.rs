@@ -62,6 +62,16 @@ pub enum TlsVersion {
     Tls13,
 }
 
+/// What a member of several voters does whose own data is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDamage {
+    /// It moves the data aside and joins again, if the others have a leader.
+    Rejoin,
+    /// It does not start.
+    Fail,
+}
+
 /// How much is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -135,6 +145,8 @@ options! {
     auto_recovery: Option<bool> = None;
     /// Threads that execute statements.
     worker_threads: u32 = 16;
+    /// What becomes of damaged data while the other members have a leader.
+    on_damage: OnDamage = OnDamage::Rejoin;
     /// Whether this node assigns roles when it leads.
     manage_roles: bool = true;
     /// Voters wanted.

@@ -292,6 +292,28 @@ impl DataDir {
             .map_err(|reason| HostError::data_dir(&self.path, &reason))
     }
 
+    /// Moves everything but the locks and sockets of the running process into a new directory
+    /// beside this one; gives its path.
+    pub fn move_aside(&self) -> Result<PathBuf, HostError> {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".damaged-{}", unix_ms()));
+        let aside = PathBuf::from(name);
+        let moved = || {
+            DirBuilder::new().mode(0o700).create(&aside)?;
+            for entry in fs::read_dir(&self.path)? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let stays = name == "node.lock" || name == "dqlite-lock";
+                if !stays && (entry.file_type()?.is_file() || entry.file_type()?.is_dir()) {
+                    fs::rename(entry.path(), aside.join(name))?;
+                }
+            }
+            self.sync()
+        };
+        moved().map_err(|reason| HostError::data_dir(&aside, &reason))?;
+        Ok(aside)
+    }
+
     /// The cluster has confirmed the seat: `members` lists it.
     pub fn joined(&self, members: &[NodeInfo]) -> io::Result<()> {
         // Without the mark, only the list tells that a directory without data is a spare's.

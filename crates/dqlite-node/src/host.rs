@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::board::Board;
 use crate::config::{Id, NodeConfig, TrailingStrategy};
+use crate::damage;
 use crate::data_dir::{self, DataDir, Plan, Wanted};
 use crate::engine::{Dialer, Engine, EngineConfig, EngineError, Library, PlainDialer, Running};
 use crate::error::HostError;
@@ -30,6 +31,7 @@ use crate::leader::Local;
 use crate::lock::unix_ms;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
+use crate::rejoin;
 use crate::tls::{self, Renewal, TlsDialer};
 use crate::watchdog::{self, Verdict, Watchdog};
 
@@ -45,7 +47,7 @@ const VERDICTS: usize = 4;
 /// Every socket and the lock are released then, unless the engine did not stop in time: such an
 /// engine keeps a thread for ever, and the process must end without waiting for it.
 pub async fn run(
-    config: NodeConfig,
+    mut config: NodeConfig,
     library: &'static Library,
     started: Instant,
     events: mpsc::Sender<Event>,
@@ -55,12 +57,9 @@ pub async fn run(
     tls::load(&config)?;
     let board = Arc::new(Board::new(events, &config.address, started));
     let (dir, plan) = open(&config).await?;
-    let _renewal = Renewal::begin(
-        Duration::from_secs_f64(config.tls_reload_interval),
-        &board,
-    );
+    let _renewal = Renewal::begin(Duration::from_secs_f64(config.tls_reload_interval), &board);
     let mut door = Door::bind(&config, Arc::clone(&board)).await?;
-    let (identity, joining) = match plan {
+    let (mut identity, joining) = match plan {
         Plan::Restart {
             info,
             members,
@@ -92,7 +91,10 @@ pub async fn run(
         }
     };
     board.identify(identity.id, &config.address, identity.bootstraps);
-    let (engine, thread) = launch(library, &config, &dir, &identity).await?;
+    let known = identity.id;
+    let (engine, thread) =
+        launch_or_rejoin(library, (&mut config, &mut identity), &dir, (&board, &door)).await?;
+    let joining = joining || identity.id != known;
     dir.formed()?;
     let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
     door.lead_to(&config, &name);
@@ -141,6 +143,34 @@ fn commit(dir: &DataDir, config: &NodeConfig, identity: &Identity) -> Result<(),
     dir.found(&info, &members, !identity.bootstraps)
 }
 
+/// Launches the engine; if its data is damaged, tells what was put aside, or begins anew as a
+/// member with another identity.
+async fn launch_or_rejoin(
+    library: &'static Library,
+    (config, identity): (&mut NodeConfig, &mut Identity),
+    dir: &DataDir,
+    (board, door): (&Board, &Door),
+) -> Result<(Engine<Running>, Option<u32>), HostError> {
+    let aside = || damage::aside(dir.path()).unwrap_or_default();
+    let before = aside();
+    let launched = match rejoin::check(dir) {
+        Ok(()) => launch(library, config, dir, identity).await,
+        Err(damaged) => Err(damaged),
+    };
+    if let Some(text) = damage::report(&aside().difference(&before).cloned().collect()) {
+        board.warn("data_put_aside", text);
+    }
+    let refused = match launched {
+        Ok(launched) => return Ok(launched),
+        Err(refused) => refused,
+    };
+    let node = (&*config, dir, board);
+    (*identity, *config) = rejoin::instead(refused, &identity.members, node, &door.backend).await?;
+    commit(dir, config, identity)?;
+    board.identify(identity.id, &config.address, false);
+    launch(library, config, dir, identity).await
+}
+
 /// Creates and starts the engine, and gives the thread of its loop; loading a large log takes its
 /// time.
 async fn launch(
@@ -156,11 +186,7 @@ async fn launch(
         snapshot_trailing: config.snapshot_trailing,
         snapshot_trailing_dynamic: config.snapshot_trailing_strategy == TrailingStrategy::Dynamic,
         snapshot_compression: config.snapshot_compression,
-        auto_recovery: Some(
-            config
-                .auto_recovery
-                .unwrap_or_else(|| is_lone(&identity.members)),
-        ),
+        auto_recovery: Some(rejoin::recovers(config, &identity.members)),
         block_size_bytes: config.block_size_bytes,
         failure_domain: config.failure_domain.0,
         ..EngineConfig::new(identity.id, config.address.clone(), dir.path())
@@ -190,15 +216,6 @@ fn dialer(config: &NodeConfig) -> Dialer {
     let age = Duration::from_secs_f64(config.tls_max_stream_age);
     let age = (!age.is_zero()).then_some(age);
     TlsDialer::new(tls, plain, Handle::current(), age).into_dialer()
-}
-
-/// A member of several voters must not forget what it acknowledged to the others.
-fn is_lone(members: &[NodeInfo]) -> bool {
-    members
-        .iter()
-        .filter(|member| member.role == Role::Voter)
-        .count()
-        < 2
 }
 
 /// How a stop was asked for, and how long its steps may take.

@@ -105,7 +105,7 @@ impl Local {
 }
 
 /// Asks one address; a redirection is followed once, and must lead to a node that names itself.
-async fn probe(address: &str) -> Result<Leader, String> {
+pub(crate) async fn probe(address: &str) -> Result<Leader, String> {
     let (mut peer, leader) = ask(address).await.map_err(|reason| reason.to_string())?;
     let (id, named) = leader.ok_or("knows no leader")?;
     if canonical(&named) == canonical(address) {

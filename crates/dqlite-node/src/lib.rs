@@ -16,6 +16,7 @@
 mod address;
 mod board;
 pub mod config;
+pub mod damage;
 pub mod data_dir;
 pub mod engine;
 pub mod error;
@@ -33,6 +34,7 @@ mod lock;
 mod peer;
 mod peers;
 mod prober;
+mod rejoin;
 pub mod roles;
 mod round;
 mod seat;

@@ -110,6 +110,7 @@ pub(crate) const KNOWN: &[Known] = &[
     node("snapshot_compression", Kind::Flag),
     node("block_size_bytes", Kind::PowerOfTwo(512, 256 << 10)),
     node("auto_recovery", Kind::Flag),
+    node("on_damage", Kind::Word(&["rejoin", "fail"])),
     node("worker_threads", Kind::Whole(4, 128)),
     node("manage_roles", Kind::Flag),
     node("voters", Kind::Odd(1, 99)),

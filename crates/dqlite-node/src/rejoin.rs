@@ -1,0 +1,135 @@
+//! What a node does whose own data is damaged: begins anew as a member, or says why not.
+//!
+//! A lone voter has nobody to ask: the engine puts damaged segments aside and goes on with what is
+//! left. A member of several voters must not do that, because it would forget what it acknowledged
+//! to the others. It moves the whole of its data aside and joins again with a fresh id, but only
+//! while the others have a leader: without one its copy may be the most advanced.
+
+use std::time::Duration;
+
+use dqlite_proto::{NodeInfo, Role};
+use tokio::sync::watch;
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::board::Board;
+use crate::config::{NodeConfig, OnDamage};
+use crate::damage::{self, Damage};
+use crate::data_dir::DataDir;
+use crate::error::HostError;
+use crate::founder::InitialState;
+use crate::gateway::Backend;
+use crate::leader;
+use crate::prober::{self, Identity};
+
+/// How long the others may take to be found again after they were just seen.
+const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Whether the engine may put damaged segments aside by itself.
+pub(crate) fn recovers(config: &NodeConfig, members: &[NodeInfo]) -> bool {
+    let alone = || voters(members) == 1;
+    config.auto_recovery.unwrap_or_else(alone)
+}
+
+/// Refuses data that the engine would take and must not have: a log without its term.
+pub(crate) fn check(dir: &DataDir) -> Result<(), HostError> {
+    let found = damage::of_metadata(dir.path());
+    let found = found.map_err(|reason| HostError::data_dir(dir.path(), &reason))?;
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(damaged(dir, &found, ""))
+    }
+}
+
+/// The identity and the configuration with which the node begins anew, after the engine has
+/// refused its data. Otherwise the error to end with.
+pub(crate) async fn instead(
+    refused: HostError,
+    members: &[NodeInfo],
+    (config, dir, board): (&NodeConfig, &DataDir, &Board),
+    backend: &watch::Sender<Backend>,
+) -> Result<(Identity, NodeConfig), HostError> {
+    let mut refused = refused;
+    if let HostError::Start(words) = &refused {
+        let path = dir.path().to_owned();
+        let examined = spawn_blocking(move || damage::examine(&path)).await;
+        let found = examined.map_err(|panic| HostError::Bug(panic.to_string()))?;
+        match found {
+            Ok(found) if !found.is_empty() => refused = damaged(dir, &found, words),
+            _ if words.contains("snapshot") || words.contains("segment") => {
+                refused = HostError::Damaged {
+                    path: dir.path().to_owned(),
+                    reason: format!("the engine refuses the data: {words}"),
+                };
+            }
+            _ => {}
+        }
+    }
+    let HostError::Damaged { path, reason } = refused else {
+        return Err(refused);
+    };
+    let stay = |advice: &str| HostError::Damaged {
+        path: path.clone(),
+        reason: format!("{reason}; {advice}"),
+    };
+    let others: Vec<String> = members
+        .iter()
+        .map(|member| member.address.clone())
+        .filter(|address| crate::address::canonical(address) != own(config))
+        .collect();
+    if voters(members) < 2 || others.is_empty() {
+        return Err(stay("nobody else has the data: restore it from a backup"));
+    }
+    if config.on_damage == OnDamage::Fail {
+        return Err(stay(
+            "on_damage is \"fail\": move the directory aside to join again with an empty one",
+        ));
+    }
+    if !leads_somebody(&others).await {
+        return Err(stay(
+            "no other member leads: this may be the best copy; start the others first",
+        ));
+    }
+    let aside = dir.move_aside()?;
+    let text = format!("{reason}; moved to {}, joining anew", aside.display());
+    board.warn("data_damaged", text);
+    let mut config = config.clone();
+    config.cluster.extend(others);
+    config.initial_state = InitialState::Existing;
+    config.node_id = None;
+    let found = timeout(REJOIN_PATIENCE, prober::identify(&config, board, backend)).await;
+    let late = |_| HostError::Identity("the others do not answer any more".to_owned());
+    let identity = found.map_err(late)??;
+    Ok((identity, config))
+}
+
+/// Whether any of these addresses knows a leader that says so itself.
+async fn leads_somebody(addresses: &[String]) -> bool {
+    let mut tasks = JoinSet::new();
+    for address in addresses.iter().cloned() {
+        tasks.spawn(async move { leader::probe(&address).await.is_ok() });
+    }
+    tasks.join_all().await.contains(&true)
+}
+
+fn damaged(dir: &DataDir, found: &[Damage], words: &str) -> HostError {
+    let list: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let engine = match words {
+        "" => String::new(),
+        words => format!(" (the engine says: {words})"),
+    };
+    HostError::Damaged {
+        path: dir.path().to_owned(),
+        reason: format!("the data is damaged: {}{engine}", list.join("; ")),
+    }
+}
+
+fn own(config: &NodeConfig) -> String {
+    crate::address::canonical(&config.address)
+}
+
+fn voters(members: &[NodeInfo]) -> usize {
+    let voters = members.iter().filter(|member| member.role == Role::Voter);
+    voters.count()
+}

@@ -1,0 +1,117 @@
+//! Damaged files of the engine: every flipped bit and every cut is found, without the engine.
+
+use dqlite_node::damage::{examine, metadata, report, segment, snapshot, snapshot_meta};
+
+/// The first segment of a new cluster: one entry, the configuration with one voter.
+const SEGMENT: &str = "\
+    01000000000000002d99f986bb61896f0100000000000000010000000000000003000000280000000101000000000000\
+    00be5531 8c8571c12d3132372e302e302e313a31383433320001000000000000";
+
+fn golden() -> Vec<u8> {
+    let digits: Vec<u8> = SEGMENT.bytes().filter(|byte| *byte != b' ').collect();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(byte).collect()
+}
+
+#[test]
+fn every_flipped_bit_and_every_cut_of_a_segment_is_found() {
+    let good = golden();
+    assert_eq!(good.len(), 80);
+    assert_eq!(segment(&good, 1), Ok(()));
+    assert_eq!(segment(&good, 2), Err("1 of 2 entries".to_owned()));
+    for at in 0..good.len() {
+        assert!(segment(&good[..at], 1).is_err(), "cut at {at}");
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << bit;
+            assert!(segment(&bad, 1).is_err(), "bit {bit} of byte {at}");
+        }
+    }
+}
+
+fn meta(format: u64, version: u64) -> Option<Vec<u8>> {
+    let words = [format, version, 1, 0];
+    Some(words.iter().flat_map(|word| word.to_le_bytes()).collect())
+}
+
+#[test]
+fn metadata_is_judged_as_a_pair() {
+    let cut = || Some(vec![1, 0, 0]);
+    let told = |one, other, has_log| {
+        let found = metadata(&[one, other], has_log);
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(told(None, None, false), none);
+    assert_eq!(told(meta(1, 1), None, true), none);
+    assert_eq!(told(meta(1, 3), meta(1, 2), true), none);
+    assert_eq!(told(meta(1, 3), cut(), true), none);
+    assert_eq!(
+        told(None, None, true),
+        ["metadata1 and metadata2: missing, although there is a log"]
+    );
+    assert_eq!(
+        told(cut(), cut(), true),
+        ["metadata1 and metadata2: cut off, although there is a log"]
+    );
+    assert_eq!(
+        told(meta(1, 2), meta(1, 2), true),
+        ["metadata2: both are version 2"]
+    );
+    assert_eq!(told(meta(9, 1), None, true), ["metadata1: format 9, not 1"]);
+}
+
+#[test]
+fn snapshots_are_told_from_rubbish() {
+    assert!(snapshot(&1_u64.to_le_bytes()).is_ok());
+    assert!(
+        snapshot(&[
+            0x04, 0x22, 0x4d, 0x18, 0x64, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4
+        ])
+        .is_ok()
+    );
+    for rubbish in [
+        &[][..],
+        &[1, 0, 0],
+        &[7; 64],
+        &[0x04, 0x22, 0x4d, 0x18, 0x64, 1, 2, 3, 4],
+    ] {
+        assert!(snapshot(rubbish).is_err(), "{rubbish:?}");
+    }
+    assert!(snapshot_meta(&[0; 32]).is_err());
+    assert!(snapshot_meta(&1_u64.to_le_bytes()).is_err());
+}
+
+#[test]
+fn a_directory_is_examined_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = || {
+        let found = examine(folder.path()).unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    assert_eq!(told(), Vec::<String>::new());
+    write("metadata1", &meta(1, 1).unwrap());
+    write("0000000000000001-0000000000000001", &golden());
+    assert_eq!(told(), Vec::<String>::new());
+    write("0000000000000003-0000000000000003", &golden());
+    let gap =
+        "0000000000000003-0000000000000003: begins with entry 3, the one before ends before 2";
+    assert_eq!(told(), [gap]);
+}
+
+#[test]
+fn what_the_engine_put_aside_is_reported() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(report(&names(&[])), None);
+    let text = report(&names(&[
+        "corrupt-17-0000000000000002-0000000000000007",
+        "corrupt-18-open-1",
+    ]));
+    let text = text.unwrap();
+    assert!(
+        text.contains("0000000000000007 (up to 6 entries)"),
+        "{text}"
+    );
+    assert!(text.contains("open-1 (the latest entries)"), "{text}");
+}
