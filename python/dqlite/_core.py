@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any, Final
 
@@ -35,14 +35,42 @@ class Core:
         timeout: Timeout = ...,
     ) -> Any:
         """Run one statement and give back what `projection` asks for; see `aio._core`."""
-        seconds = self._seconds(timeout)
+        seconds = self._state.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
-        with self._gate.turn(seconds):
+        taken = self._gate.take(seconds)
+        try:
             if self._control.manual and (begin := self._implied(sql)) is not None:
                 self._traced(begin)
                 self._attempt(RUN, begin, (), deadline)
-            self._traced(sql)
+            if self._trace is not None:
+                self._trace(sql)
             return self._attempt(projection, sql, args, deadline)
+        finally:
+            if taken:
+                self._gate.give()
+
+    def perform_many(
+        self, projection: _native.Projection, sql: str, sets: Iterable[Any], timeout: Timeout
+    ) -> Any:
+        """Run one statement with each set of parameters, pipelined; inside a transaction only."""
+        seconds = self._seconds(timeout)
+        deadline = None if seconds is None else monotonic() + seconds
+        with self._gate.turn(seconds):
+            self._traced(sql)
+            state, session = self._state, self._ready(deadline)
+            left = seconds_left(deadline, monotonic())
+            try:
+                return session.run_many(projection, sql, sets, left)
+            except exceptions.StatementTimeoutError:
+                state.abandoned(sql)
+                raise
+            except exceptions.Error:
+                state.judge(session)
+                raise
+            except BaseException:
+                if session.draining:
+                    state.abandoned(sql)
+                raise
 
     def open(self) -> None:
         """Find the leader and open the database unless that is done."""
@@ -94,7 +122,7 @@ class Core:
         while True:
             session = state.session
             try:
-                if session is None or not state.usable():
+                if session is None or state.broken or session.closed:
                     if state.broken and _native.statement_kind(sql) == "rollback":
                         return self._roll_back(deadline)
                     session = self._ready(deadline)

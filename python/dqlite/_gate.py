@@ -23,17 +23,29 @@ class Gate:
         """Whether this thread is in a block."""
         return self._block is not None and self._owner == threading.get_ident()
 
+    def take(self, timeout: float | None) -> bool:
+        """Wait for the turn of one statement; StatementTimeoutError after `timeout` seconds.
+
+        Whether it must be given back with `give`: inside a block it is the block's.
+        """
+        if self.is_inside():
+            return False
+        self._take(timeout)
+        return True
+
+    def give(self) -> None:
+        """Give a turn back."""
+        self._lock.release()
+
     @contextmanager
     def turn(self, timeout: float | None) -> Generator[None]:
-        """Wait for the turn of one statement; StatementTimeoutError after `timeout` seconds."""
-        if self.is_inside():
-            yield
-            return
-        self._take(timeout)
+        """Do `take` and `give` around a block of code."""
+        taken = self.take(timeout)
         try:
             yield
         finally:
-            self._lock.release()
+            if taken:
+                self.give()
 
     def enter_block(self, timeout: float | None) -> object | None:
         """Keep other threads away; None if this thread is in a block already."""
@@ -50,7 +62,8 @@ class Gate:
         self._lock.release()
 
     def _take(self, timeout: float | None) -> None:
-        if self._lock.acquire(timeout=-1 if timeout is None else timeout):
+        wait = -1 if timeout is None else timeout
+        if self._lock.acquire(blocking=False) or self._lock.acquire(timeout=wait):
             return
         whom = "a transaction" if self._block is not None else "another call"
         text = f"waited {timeout} s for {whom} on connection {self._name!r}"

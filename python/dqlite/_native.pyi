@@ -1,22 +1,28 @@
 """The native module: sockets, wire bytes, rows. Private; everything public is in `dqlite`."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from types import EllipsisType
 from typing import Any, Literal, SupportsIndex, TypeAlias, final, overload
 
 __all__ = [
     "HANDSHAKE",
     "Admin",
+    "Answer",
     "Config",
     "Connection",
     "Dial",
+    "Lane",
     "Node",
     "Projection",
     "Record",
     "Result",
+    "Stream",
     "__version__",
     "dial",
     "is_complete",
+    "parameters",
     "split",
     "split_lines",
     "statement_kind",
@@ -29,7 +35,7 @@ __all__ = [
 
 __version__: str
 
-_Take: TypeAlias = Literal["all", "first", "value", "result"]
+_Take: TypeAlias = Literal["all", "first", "value", "result", "stream"]
 _RowShape: TypeAlias = Literal["record", "tuple", "list", "dict"]
 _Types: TypeAlias = Literal["auto", "strict", "raw", "client"]
 _Kind: TypeAlias = Literal["read", "write", "begin", "commit", "rollback", "other", "empty"]
@@ -63,8 +69,8 @@ class Projection:
     """What a call gives back: which part of the result, as which objects.
 
     `take`: ``"all"`` a list of rows, ``"first"`` a row or None, ``"value"`` one cell of the first
-    row or None, ``"result"`` a `Result`. `types` ``"client"`` is ``"raw"`` with every BOOLEAN cell
-    as bool.
+    row or None, ``"result"`` a `Result`, ``"stream"`` a `Result` if the answer fits one message and
+    else a `Stream`. `types` ``"client"`` is ``"raw"`` with every BOOLEAN cell as bool.
     """
 
     def __new__(
@@ -105,6 +111,9 @@ def statement_verb(sql: str) -> str:
 def is_complete(text: str) -> bool:
     """Whether the text ends with a finished statement."""
 
+def parameters(sql: str) -> list[str | None]:
+    """The names of a statement's parameters in order, None for those without one."""
+
 def split(script: str) -> list[str]:
     """The statements of a script, without what stands between them."""
 
@@ -121,6 +130,7 @@ class Config:
         *,
         database: str | None = None,
         connect_timeout: float | None = None,
+        tls: tuple[str | bytes | None, ...] | bool | None = None,
     ) -> Config: ...
     @property
     def hosts(self) -> list[str]: ...
@@ -142,6 +152,86 @@ class Dial:
     def fileno(self) -> int: ...
     def result(self) -> Connection: ...
     def cancel(self) -> None: ...
+
+@final
+class Answer:
+    """The future of a statement, awaited once.
+
+    Its task goes on within the wake-up that brings the answer.
+    """
+
+    def __await__(self) -> Generator[Any, None, Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Answer: ...
+    @property
+    def _asyncio_future_blocking(self) -> bool: ...
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, blocking: bool) -> None: ...
+    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def add_done_callback(
+        self, callback: Callable[[Any], object], *, context: Any = None
+    ) -> None: ...
+    def remove_done_callback(self, callback: Callable[[Any], object]) -> int: ...
+    def cancel(self, msg: Any = None) -> bool: ...
+    def done(self) -> bool: ...
+    def cancelled(self) -> bool: ...
+    def result(self) -> Any: ...
+    def exception(self) -> BaseException | None: ...
+
+@final
+class Lane:
+    """Whose turn it is on a connection, and the short way of a statement through it."""
+
+    def __new__(cls, blocks: ContextVar[tuple[object, ...]], timeout: float | None) -> Lane: ...
+    def use(self, session: Connection | None) -> None:
+        """Go on with this session."""
+    def shut(self, shut: bool) -> None:
+        """Let statements take the long way only, or either."""
+    def set_block(self, block: object | None) -> None:
+        """Enter or leave a transaction block."""
+    def is_inside(self) -> bool:
+        """Whether the running task is in the block."""
+    def take(self, inside: bool) -> bool:
+        """Take a turn if it is free."""
+    def queue(self, inside: bool, place: asyncio.Future[None]) -> None:
+        """Queue up; `place` is resolved when the turn is its owner's."""
+    def give(self, inside: bool) -> None:
+        """Pass a turn on."""
+    def age(self) -> float:
+        """Seconds since a statement went the short way."""
+    def is_clean(self) -> bool:
+        """Whether the session is open and nothing else is: nothing due, no transaction."""
+    def submit(
+        self,
+        projection: Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        timeout: float | EllipsisType | None,
+    ) -> Answer | None:
+        """Take the turn and send a statement; None if that is not possible at once.
+
+        Success passes the turn on, an error leaves it with the caller.
+        """
+
+@final
+class Stream:
+    """A result that is read while it comes.
+
+    Reading stops while many rows wait here and nothing else is due on the connection.
+    """
+
+    @property
+    def columns(self) -> list[str]: ...
+    @property
+    def tags(self) -> list[list[int]]:
+        """Wire tags of the first row."""
+    @property
+    def done(self) -> bool:
+        """Whether the last row has come."""
+    def prefetch(self, rows: int) -> None:
+        """Let so many rows wait before reading stops."""
+    def take(self) -> list[Any]:
+        """The rows that wait; raises what ended the result when there are none."""
 
 @final
 class Connection:
@@ -168,16 +258,40 @@ class Connection:
         """Register with the running loop; from then on the connection belongs to it."""
     def submit(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
-    ) -> asyncio.Future[Any] | None:
+    ) -> Answer | None:
         """Send a statement; None if the session is closed or draining and nothing was sent."""
-    def forget(self, future: asyncio.Future[Any]) -> None:
-        """Drop the reply of a cancelled future when it comes, or the session if it does not."""
+    def submit_many(
+        self, projection: Projection, sql: str, sets: Iterable[Any], timeout: float | None
+    ) -> asyncio.Future[Any] | None:
+        """Prepare a statement once and run it with each set, pipelined in a bounded window.
+
+        The future gets the number of rows changed (a `Result` if the projection takes one), or what
+        the projection makes of the rows of RETURNING. After an error nothing more is sent.
+        """
+    def forget(self, future: Answer | asyncio.Future[Any]) -> bool:
+        """Give a statement up; False if it was answered.
+
+        A server that can is told to end it. Its reply is dropped when it comes, or the session if
+        it does not.
+        """
+    def more(self, stream: Stream) -> asyncio.Future[None] | None:
+        """Read on for a stream; None if something waits already."""
+    def wait_more(self, stream: Stream, timeout: float | None) -> None:
+        """Do the same and wait, with the GIL released."""
+    def leave(self, stream: Stream) -> None:
+        """Give up the rest of a stream."""
+    def leave_all(self) -> None:
+        """Give up the rest of all streams."""
     def drained(self) -> asyncio.Future[None]:
         """Resolves when no forgotten reply is due any more, or the session is closed."""
     def run(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
     ) -> Any:
         """Send a statement and wait for its reply with the GIL released."""
+    def run_many(
+        self, projection: Projection, sql: str, sets: Iterable[Any], timeout: float | None
+    ) -> Any:
+        """Do what `submit_many` does and wait, with the GIL released."""
     def terminate(self) -> None:
         """Drop the socket at once; what is due fails as lost. Any thread; idempotent."""
 

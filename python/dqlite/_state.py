@@ -102,7 +102,11 @@ class State:
         if _native.statement_kind(sql) in {"begin", "commit", "rollback"}:
             session.terminate()  # else a write lock could be held that nobody knows of
         elif session.in_transaction:
-            self.broken = True
+            self.mark(broken=True)
+
+    def mark(self, *, broken: bool) -> None:
+        """Note whether the open transaction can only be rolled back."""
+        self.broken = broken
 
     def failed(
         self, error: exceptions.Error, sql: str, attempts: Attempts | None
@@ -116,7 +120,7 @@ class State:
         if isinstance(error, exceptions.StatementTimeoutError):
             self.abandoned(sql)
         elif session is not None:
-            self._note(session)
+            self.judge(session)
         if attempts is None:
             attempts = Attempts(kind, busy_until=monotonic() + self.options.busy_timeout)
         if inside and kind == "rollback" and self.broken:
@@ -128,9 +132,9 @@ class State:
             raise error
         return attempts, pause
 
-    def _note(self, session: _native.Connection) -> None:
+    def judge(self, session: _native.Connection) -> None:
         """Judge what is left of the session and its transaction after an error."""
         if session.closed and self.on_leader_lost is not None:
             self.on_leader_lost(session.address)
         if session.in_transaction and (session.closed or session.doubtful):
-            self.broken = True
+            self.mark(broken=True)

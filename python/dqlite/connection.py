@@ -11,7 +11,7 @@ from dqlite import _copy, _native, _script, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._core import Core
 from dqlite._cursor import Gathered
-from dqlite._options import Options, Target, Timeout, Types, options
+from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
 from dqlite.rows import RowFactory, Shape, record_row
@@ -226,7 +226,9 @@ class Connection(Core):
             self._end("ROLLBACK")
 
     def ping(self, timeout: Timeout = ...) -> bool:
-        """Whether the node of this connection still answers and leads."""
+        """Whether the node of this connection still answers and leads; False once it is closed."""
+        if self.closed:
+            return False
         try:
             return bool(self.fetchval("SELECT 1", timeout=timeout) == 1)
         except (exceptions.OperationalError, exceptions.ProtocolError):
@@ -330,17 +332,11 @@ class Connection(Core):
         if _native.statement_verb(sql) not in _MANY:
             text = "executemany() takes INSERT, REPLACE, UPDATE and DELETE"
             raise exceptions.ProgrammingError(text, outcome="not_sent")
-        projection, gathered, index = self._state.projections.shaped(shape), Gathered(), 0
+        projection, gathered = self._state.projections.shaped(shape), Gathered()
         if self._control.manual and (begin_first := self._implied(sql)) is not None:
             self._end(begin_first)
         with self.transaction(timeout=timeout):
-            try:
-                for params in sets:
-                    gathered.add(self.perform(projection, sql, one_set(params), timeout))
-                    index += 1
-            except exceptions.Error as error:
-                error.index = index
-                raise
+            gathered.add(self.perform_many(projection, sql, sets, timeout))
         self._total_changes += gathered.rowcount
         return gathered
 
@@ -351,6 +347,7 @@ def connect(
     *,
     database: str | None = None,
     timeout: Timeout = ...,
+    tls: TLS | bool | None = None,
     connect_timeout: float | EllipsisType = ...,
     busy_timeout: float = 5.0,
     autocommit: bool | int = True,
@@ -378,6 +375,7 @@ def connect(
             target,
             database=database,
             timeout=timeout,
+            tls=tls,
             connect_timeout=connect_timeout,
             busy_timeout=busy_timeout,
             types=types,

@@ -129,10 +129,9 @@ def test_many_parameters(conn):
     assert [row[0] for row in rows] == list(range(1000))
 
 
-def test_names_too_long_for_the_server_are_one_clear_error(conn):
+def test_names_longer_than_one_message(conn):
     columns = ", ".join(f'{i} as "{i:050}"' for i in range(100))
-    with pytest.raises(dqlite.ProtocolError, match="column names too long"):
-        conn.fetch(f"select {columns}")
+    assert [tuple(row) for row in conn.fetch(f"select {columns}")] == [tuple(range(100))]
     assert conn.fetchval("select 1") == 1
 
 
@@ -297,15 +296,13 @@ def test_deadline_leaves_the_connection_usable(conn):
     assert time.monotonic() - begun < 5
 
 
-def test_deadline_holds_while_an_earlier_statement_still_runs(conn):
-    with pytest.raises(dqlite.StatementTimeoutError):
-        conn.fetch(ENDLESS, timeout=0.1)
-    begun = time.monotonic()
-    with pytest.raises(dqlite.StatementTimeoutError, match="given up before") as caught:
-        conn.fetch("select 1", timeout=0.2)
-    assert time.monotonic() - begun < 5
-    assert caught.value.outcome is dqlite.Outcome.NOT_SENT
-    assert conn.fetchval("select 1") == 1
+def test_deadline_ends_the_statement_on_the_server(conn):
+    conn.execute("create table t(a)")
+    for _ in range(3):
+        with pytest.raises(dqlite.StatementTimeoutError):
+            conn.execute(f"insert into t {ENDLESS}", timeout=0.1)
+        assert conn.fetchval("select count(*) from t", timeout=5) == 0
+    assert conn.session_number == 1
 
 
 def test_a_call_that_sends_nothing_breaks_no_transaction(conn):

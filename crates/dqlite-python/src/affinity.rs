@@ -2,6 +2,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyDict;
 
 use crate::errors;
 
@@ -10,6 +11,8 @@ pub(crate) struct Affinity {
     what: &'static str,
     pid: u32,
     event_loop: PyOnceLock<Py<PyAny>>,
+    /// Makes a future of the loop, without a Python frame where that can be had.
+    futures: PyOnceLock<Py<PyAny>>,
 }
 
 impl Affinity {
@@ -19,6 +22,7 @@ impl Affinity {
             what,
             pid: std::process::id(),
             event_loop: PyOnceLock::new(),
+            futures: PyOnceLock::new(),
         }
     }
 
@@ -52,6 +56,37 @@ impl Affinity {
                     format!("{} is bound to an event loop already", self.what),
                 )
             })
+    }
+
+    /// Learns how futures of the loop are made.
+    pub(crate) fn make_futures(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = event_loop.py();
+        let method = event_loop.getattr("create_future")?;
+        let asyncio = py.import("asyncio")?;
+        let plain = asyncio
+            .getattr("BaseEventLoop")?
+            .getattr("create_future")?
+            .is(event_loop.get_type().getattr("create_future")?);
+        let make = if plain {
+            let keywords = PyDict::new(py);
+            keywords.set_item("loop", event_loop)?;
+            let future = asyncio.getattr("Future")?;
+            let partial = py.import("functools")?.getattr("partial")?;
+            partial.call((future,), Some(&keywords))?
+        } else {
+            method
+        };
+        // A second time is refused by `bind`.
+        let _ = self.futures.set(py, make.unbind());
+        Ok(())
+    }
+
+    /// A new future of the loop.
+    pub(crate) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.futures.get(py) {
+            Some(make) => make.bind(py).call0(),
+            None => self.check_loop(py)?.call_method0("create_future"),
+        }
     }
 
     /// The loop it is bound to.

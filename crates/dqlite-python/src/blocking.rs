@@ -1,6 +1,7 @@
 //! Calls that block: poll with the GIL released, signals checked.
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dqlite_client::fd::{self, Filled, Link};
@@ -10,12 +11,15 @@ use nix::sys::socket::{Shutdown, shutdown};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::batch::{Batch, Step};
 use crate::call::Call;
-use crate::connection::{Connection, DRAIN_MAX, Place};
+use crate::connection::{Connection, DRAIN_MAX, Place, give_up};
 use crate::encode;
 use crate::errors::{self, Loss};
 use crate::projection::Projection;
 use crate::statement::Statement;
+use crate::stream::{Stream, Streaming};
+use crate::streaming::{self, Took};
 
 /// Sends a statement and waits for its answer.
 pub(crate) fn run(
@@ -50,6 +54,58 @@ pub(crate) fn run(
     let in_transaction = connection.inner().transaction.is_open();
     let call = Call::new(statement, projection, in_transaction);
     borrowed.answer(py, call, ticket, until, seconds)
+}
+
+/// Runs one statement with many sets of parameters, pipelined.
+pub(crate) fn run_many(
+    connection: &Connection,
+    projection: Projection,
+    statement: Arc<Statement>,
+    sets: &Bound<'_, PyAny>,
+    timeout: Option<f64>,
+) -> PyResult<Py<PyAny>> {
+    let (py, started) = (sets.py(), Instant::now());
+    connection.affinity.check_process(py)?;
+    let in_transaction = connection.inner().transaction.is_open();
+    let mut batch = Batch::new(statement, projection, sets, in_transaction)?;
+    let mut borrowed = Borrowed::new(connection, py)?;
+    let seconds = timeout.unwrap_or_default();
+    let until = timeout.map(|seconds| started + duration(seconds));
+    borrowed.drain(py, until, seconds)?;
+    borrowed.notice_end(py)?;
+    borrowed.queue(py, |link| batch.start(link.session_mut()))?;
+    borrowed.answer_many(py, batch, until, seconds)
+}
+
+/// Reads on until there is something to take from a stream.
+pub(crate) fn wait_more(
+    connection: &Connection,
+    py: Python<'_>,
+    stream: &Bound<'_, Stream>,
+    timeout: Option<f64>,
+) -> PyResult<()> {
+    connection.affinity.check_process(py)?;
+    let stream = stream.get();
+    if stream.is_ready(py) {
+        return Ok(());
+    }
+    let seconds = timeout.unwrap_or_default();
+    let until = timeout.map(|seconds| Instant::now() + duration(seconds));
+    let mut borrowed = Borrowed::new(connection, py)?;
+    match borrowed.next_event(py, until, Some(stream)) {
+        Ok(_) => Ok(()),
+        Err(Ended::Raised(error)) => Err(error),
+        Err(Ended::TimedOut) => Err(errors::drained_too_long(py, &connection.address, seconds)),
+        Err(Ended::Lost(why)) => {
+            let link = borrowed.link.take();
+            if why.must_park() {
+                std::mem::forget(link);
+            }
+            let streams = std::mem::take(&mut connection.inner().streams);
+            streaming::lose_all(py, streams, &why, &connection.address);
+            Ok(())
+        }
+    }
 }
 
 /// Seconds that Python gave; what is no time at all counts as none.
@@ -135,16 +191,16 @@ impl<'a> Borrowed<'a> {
     }
 
     /// Queues a request. A session that takes none any more is dropped.
-    fn queue(
+    fn queue<T>(
         &mut self,
         py: Python<'_>,
-        queue: impl FnOnce(&mut Link) -> Result<Ticket, Violation>,
-    ) -> PyResult<Ticket> {
+        queue: impl FnOnce(&mut Link) -> Result<T, Violation>,
+    ) -> PyResult<T> {
         let Some(link) = self.link.as_deref_mut() else {
             return Err(errors::not_sent(py, &self.home.address));
         };
         match queue(link) {
-            Ok(ticket) => Ok(ticket),
+            Ok(queued) => Ok(queued),
             Err(Violation::Lost) => {
                 self.link = None;
                 Err(errors::not_sent(py, &self.home.address))
@@ -160,7 +216,7 @@ impl<'a> Borrowed<'a> {
             return Ok(());
         };
         let sooner = late.filter(|late| *late < until);
-        match self.next_event(py, sooner.or(Some(until))) {
+        match self.next_event(py, sooner.or(Some(until)), None) {
             Err(Ended::TimedOut) if sooner.is_some() => {
                 Err(errors::drained_too_long(py, &self.home.address, seconds))
             }
@@ -199,9 +255,12 @@ impl<'a> Borrowed<'a> {
         seconds: f64,
     ) -> PyResult<Py<PyAny>> {
         loop {
-            match self.next_event(py, until) {
+            match self.next_event(py, until, None) {
                 Ok(Some(Event::Rows { frame, done, .. })) => {
-                    if let Err(error) = call.rows(py, &frame) {
+                    let mut known = self.home.inner().header.clone();
+                    let taken = call.rows(py, &frame, &mut known);
+                    self.home.inner().header = known;
+                    if let Err(error) = taken {
                         return Err(self.lost(
                             py,
                             &call,
@@ -212,6 +271,16 @@ impl<'a> Borrowed<'a> {
                     if done {
                         self.home.inner().transaction.succeeded(&call.statement);
                         return call.finish_rows(py);
+                    }
+                    if call.is_stream() {
+                        let stream = Stream::of(py, &mut call)?;
+                        let home = stream.clone_ref(py);
+                        self.home.inner().streams.push_back(Streaming {
+                            ticket,
+                            call,
+                            stream: home,
+                        });
+                        return Ok(stream.into_any());
                     }
                 }
                 Ok(Some(Event::Reply { response, .. })) => {
@@ -244,6 +313,72 @@ impl<'a> Borrowed<'a> {
         }
     }
 
+    /// Sends a batch as its window allows and waits for its end.
+    fn answer_many(
+        &mut self,
+        py: Python<'_>,
+        mut batch: Batch,
+        until: Option<Instant>,
+        seconds: f64,
+    ) -> PyResult<Py<PyAny>> {
+        let address = &self.home.address;
+        let why = loop {
+            if batch.is_hungry() {
+                while let Some(link) = self.link.as_deref_mut().filter(|_| batch.pull(py)) {
+                    if !batch.queue(py, link.session_mut()) {
+                        break;
+                    }
+                }
+            }
+            if matches!(batch.step(), Step::Done) {
+                if let Some(link) = self.link.as_deref_mut() {
+                    batch.finalize(link.session_mut());
+                }
+                return batch.finish(py);
+            }
+            match self.next_event(py, until, None) {
+                Ok(Some(Event::Reply { ticket, response })) => batch.reply(ticket, &response),
+                Ok(Some(Event::Rows { frame, done, .. })) => {
+                    let mut known = self.home.inner().header.clone();
+                    let taken = batch.rows(py, &frame, done, &mut known);
+                    self.home.inner().header = known;
+                    if let Err(error) = taken {
+                        break Loss::Protocol(error.to_string());
+                    }
+                }
+                Ok(Some(Event::Failed { ticket, failure })) => {
+                    let mut transaction = std::mem::take(&mut self.home.inner().transaction);
+                    let after = batch.failed(py, ticket, &failure, &mut transaction, address);
+                    self.home.inner().transaction = transaction;
+                    if after == After::Lost {
+                        break Loss::Closed;
+                    }
+                }
+                Ok(None) => break Loss::Closed,
+                Err(Ended::Lost(why)) => break why,
+                Err(Ended::Raised(error)) => {
+                    self.abandon_all(&batch);
+                    return Err(error);
+                }
+                Err(Ended::TimedOut) => {
+                    self.abandon_all(&batch);
+                    return Err(batch.lost(py, &Loss::Deadline(seconds), address));
+                }
+            }
+        };
+        let link = self.link.take();
+        if why.must_park() {
+            std::mem::forget(link);
+        }
+        Err(batch.lost(py, &why, address))
+    }
+
+    fn abandon_all(&mut self, batch: &Batch) {
+        for ticket in batch.tickets() {
+            self.abandon(ticket);
+        }
+    }
+
     /// Drops the socket and says what that means for the call.
     fn lost(&mut self, py: Python<'_>, call: &Call, ticket: Ticket, why: &Loss) -> PyErr {
         let link = self.link.take();
@@ -267,7 +402,10 @@ impl<'a> Borrowed<'a> {
             return Progress::Sent;
         };
         let progress = link.session().progress(ticket).unwrap_or(Progress::Sent);
-        if link.session_mut().abandon(ticket) == Abandoned::Draining {
+        let first = self.drain_until.is_none();
+        if give_up(link.session_mut(), ticket, first) == Abandoned::Draining {
+            // What ends the statement should go out although nobody waits now.
+            let _ = link.flush();
             self.drain_until = Some(Instant::now() + DRAIN_MAX);
             self.home.inner().transaction.doubt();
         }
@@ -280,13 +418,30 @@ impl<'a> Borrowed<'a> {
         &mut self,
         py: Python<'_>,
         until: Option<Instant>,
+        wanted: Option<&Stream>,
     ) -> Result<Option<Event>, Ended> {
         let Some(link) = self.link.as_deref_mut() else {
             return Err(Ended::Lost(Loss::Closed));
         };
         loop {
             match link.session_mut().event() {
-                Ok(Some(event)) => return Ok(Some(event)),
+                Ok(Some(event)) => {
+                    let (Event::Rows { ticket, .. }
+                    | Event::Reply { ticket, .. }
+                    | Event::Failed { ticket, .. }) = event;
+                    match streaming::event(py, self.home, ticket, event) {
+                        Took::Not(event) => return Ok(Some(event)),
+                        Took::Yes => {}
+                        Took::Broken(why) => return Err(Ended::Lost(why)),
+                        Took::Over => return Err(Ended::Lost(Loss::Closed)),
+                    }
+                    if let Some(stream) = wanted
+                        && stream.is_ready(py)
+                    {
+                        return Ok(None);
+                    }
+                    continue;
+                }
                 Ok(None) if link.session().pending() == 0 => return Ok(None),
                 Ok(None) => {}
                 Err(error) => return Err(Ended::Lost(Loss::of(&error))),

@@ -12,6 +12,7 @@ use pyo3::types::PyList;
 use crate::decode::{Collector, Rowcount};
 use crate::errors::{self, Loss};
 use crate::projection::{Projection, Result, Take};
+use crate::record::Known;
 use crate::statement::Statement;
 
 /// A statement that was sent, and what has come back of it.
@@ -56,11 +57,23 @@ impl Call {
         &mut self,
         py: Python<'_>,
         frame: &RowsFrame,
+        known: &mut Option<Known>,
     ) -> std::result::Result<(), DecodeError> {
         let projection = self.projection;
         self.collector
             .get_or_insert_with(|| Collector::new(py, projection))
-            .take(py, frame)
+            .take(py, frame, known)
+    }
+
+    /// Whether its rows may be given out before the last one is there. Those of a write never are:
+    /// only the end of the answer says that it has happened.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.projection.take, Take::Stream) && !self.statement.is_returning()
+    }
+
+    /// The rows so far.
+    pub(crate) fn take_collector(&mut self) -> Option<Collector> {
+        self.collector.take()
     }
 
     /// The answer when all rows are there.
@@ -103,7 +116,7 @@ impl Call {
         match projection.take {
             Take::All => Ok(rows.into_any()),
             Take::First | Take::Value => Ok(py.None()),
-            Take::Result => {
+            Take::Result | Take::Stream => {
                 let (rowcount, lastrowid) = statement.numbers(rows_affected, last_insert_id);
                 let result = Result {
                     columns: None,

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dqlite_client::fd::Link;
-use dqlite_proto::{Abandoned, Ticket};
+use dqlite_proto::{Abandoned, Request, Session, Ticket};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
@@ -19,9 +19,14 @@ use crate::affinity::Affinity;
 use crate::blocking;
 use crate::call::Call;
 use crate::deadline;
+use crate::lane::Held;
+use crate::many::{self, Many};
 use crate::projection::Projection;
 use crate::ready;
-use crate::statement;
+use crate::record::Known;
+use crate::statement::{self, Statement};
+use crate::stream::{Stream, Streaming};
+use crate::streaming;
 use crate::transaction::Transaction;
 
 /// How long the reply of an abandoned statement is waited for before the session is dropped.
@@ -39,7 +44,15 @@ pub(crate) struct Connection {
 pub(crate) struct Inner {
     pub(crate) link: Place,
     pub(crate) waiting: VecDeque<Waiting>,
+    /// Executions of one statement with many sets of parameters.
+    pub(crate) batch: Option<Box<Many>>,
+    /// Results that are given out while they come, in their order.
+    pub(crate) streams: VecDeque<Streaming>,
+    /// Nothing is read until a stream is asked for more.
+    pub(crate) paused: bool,
     pub(crate) transaction: Transaction,
+    /// Names of the result that came last.
+    pub(crate) header: Option<Known>,
     /// Until when abandoned replies are read.
     pub(crate) drain_until: Option<Instant>,
     pub(crate) drained: Vec<Py<PyAny>>,
@@ -66,6 +79,7 @@ pub(crate) struct Waiting {
     pub(crate) future: Py<PyAny>,
     pub(crate) sent: Instant,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) held: Option<Held>,
 }
 
 /// The loop's timer for the earliest deadline.
@@ -85,13 +99,24 @@ impl Inner {
 
     /// Takes back a request that nobody waits for, or has its answer drained.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
+        let first = self.drain_until.is_none();
         let Some(link) = self.link() else { return };
-        if link.session_mut().abandon(ticket) == Abandoned::Draining {
+        if give_up(link.session_mut(), ticket, first) == Abandoned::Draining {
             self.transaction.doubt();
             self.drain_until
                 .get_or_insert_with(|| Instant::now() + DRAIN_MAX);
         }
     }
+}
+
+/// Abandons a request; a server that can ends what it is doing, once for all that was abandoned.
+pub(crate) fn give_up(session: &mut Session, ticket: Ticket, first: bool) -> Abandoned {
+    let abandoned = session.abandon(ticket);
+    let ends = abandoned == Abandoned::Draining && first && session.capabilities().interrupts();
+    if ends && let Ok(interrupt) = session.queue(&Request::Interrupt {}) {
+        session.abandon(interrupt);
+    }
+    abandoned
 }
 
 impl Connection {
@@ -101,7 +126,11 @@ impl Connection {
         let inner = Inner {
             link: Place::Here(Box::new(link)),
             waiting: VecDeque::new(),
+            batch: None,
+            streams: VecDeque::new(),
+            paused: false,
             transaction: Transaction::default(),
+            header: None,
             drain_until: None,
             drained: Vec::new(),
             timer: None,
@@ -118,6 +147,17 @@ impl Connection {
     /// The state. A panic elsewhere leaves it as it was, which is consistent between statements.
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is open and nothing is: no transaction, no statement, nothing to drain.
+    pub(crate) fn is_clean(&self) -> bool {
+        let mut inner = self.inner();
+        let idle = inner.waiting.is_empty()
+            && inner.batch.is_none()
+            && inner.streams.is_empty()
+            && inner.drain_until.is_none()
+            && !inner.transaction.is_open();
+        idle && inner.link().is_some_and(|link| !link.session().is_lost())
     }
 
     /// Drops the socket at once; what is due fails as lost.
@@ -179,11 +219,67 @@ impl Connection {
         args: &Bound<'py, PyTuple>,
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        ready::submit(slf, *projection, statement::text(sql)?, args, timeout)
+        let statement = Statement::of(slf.py(), statement::text(sql)?)?;
+        ready::submit(slf, *projection, statement, args, timeout, None)
     }
 
-    fn forget(slf: &Bound<'_, Self>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn submit_many<'py>(
+        slf: &Bound<'py, Self>,
+        projection: &Projection,
+        sql: &Bound<'py, PyString>,
+        sets: &Bound<'py, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let statement = Statement::of(slf.py(), statement::text(sql)?)?;
+        many::submit(slf, *projection, statement, sets, timeout)
+    }
+
+    fn run_many(
+        &self,
+        projection: &Projection,
+        sql: &Bound<'_, PyString>,
+        sets: &Bound<'_, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<PyAny>> {
+        let statement = Statement::of(sql.py(), statement::text(sql)?)?;
+        blocking::run_many(self, *projection, statement, sets, timeout)
+    }
+
+    fn forget(slf: &Bound<'_, Self>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
         deadline::forget(slf, future)
+    }
+
+    fn more<'py>(
+        slf: &Bound<'py, Self>,
+        stream: &Bound<'py, Stream>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        streaming::more(slf, stream)
+    }
+
+    fn wait_more(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        blocking::wait_more(self, py, stream, timeout)
+    }
+
+    fn leave(slf: &Bound<'_, Self>, stream: &Bound<'_, Stream>) -> PyResult<()> {
+        streaming::leave(slf, stream)
+    }
+
+    fn leave_all(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let streams: Vec<_> = {
+            let inner = slf.get().inner();
+            let streams = inner.streams.iter();
+            streams.map(|one| one.stream.clone_ref(py)).collect()
+        };
+        for stream in streams {
+            streaming::leave(slf, stream.bind(py))?;
+        }
+        Ok(())
     }
 
     fn drained<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -245,9 +341,19 @@ impl Connection {
         };
         for waiting in &inner.waiting {
             visit.call(&waiting.future)?;
+            if let Some(held) = &waiting.held {
+                visit.call(held.lane())?;
+            }
             if let Some(rows) = waiting.call.as_ref().and_then(Call::rows_list) {
                 visit.call(rows)?;
             }
+        }
+        for streaming in &inner.streams {
+            visit.call(&streaming.stream)?;
+        }
+        if let Some(batch) = &inner.batch {
+            batch.batch.traverse(&visit)?;
+            visit.call(&batch.future)?;
         }
         for future in &inner.drained {
             visit.call(future)?;
@@ -265,6 +371,8 @@ impl Connection {
             let drained = std::mem::take(&mut inner.drained);
             (
                 std::mem::take(&mut inner.waiting),
+                inner.batch.take(),
+                std::mem::take(&mut inner.streams),
                 drained,
                 inner.timer.take(),
             )

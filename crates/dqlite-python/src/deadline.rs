@@ -7,14 +7,17 @@ use dqlite_proto::Progress;
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::connection::{Connection, Timer, Waiting};
+use crate::connection::{Connection, Timer};
 use crate::errors::Loss;
-use crate::ready::{close, resolve};
+use crate::many;
+use crate::ready::{close, flush_or_report, resolve};
 
 type Own<'a, 'py> = &'a Bound<'py, Connection>;
 
 /// Gives up the request of a cancelled future.
-pub(crate) fn forget(own: Own<'_, '_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+///
+/// False if it was answered: then the turn has been passed on, unless the future tells an error.
+pub(crate) fn forget(own: Own<'_, '_>, future: &Bound<'_, PyAny>) -> PyResult<bool> {
     let connection = own.get();
     let (taken, drain_until) = {
         let mut inner = connection.inner();
@@ -28,8 +31,15 @@ pub(crate) fn forget(own: Own<'_, '_>, future: &Bound<'_, PyAny>) -> PyResult<()
         }
         (taken, inner.drain_until)
     };
+    let found = taken.is_some();
     drop(taken);
-    drain_until.map_or(Ok(()), |until| arm(own, until))
+    let found = found || many::forget(own, future);
+    let drain_until = drain_until.or_else(|| connection.inner().drain_until);
+    flush_or_report(own);
+    if let Some(until) = drain_until {
+        arm(own, until)?;
+    }
+    Ok(found)
 }
 
 /// A future that resolves when nothing is drained any more.
@@ -102,27 +112,17 @@ pub(crate) fn on_timer(own: Own<'_, '_>) -> PyResult<()> {
         (timer, overdue, drain_over)
     };
     drop(timer);
-    for (
-        Waiting {
-            call,
-            future,
-            sent,
-            deadline,
-            ..
-        },
-        progress,
-    ) in overdue
-    {
-        let seconds = deadline.map_or(0.0, |deadline| (deadline - sent).as_secs_f64());
-        if let Some(call) = call {
+    for (mut waiting, progress) in overdue {
+        let seconds = waiting
+            .deadline
+            .map_or(0.0, |deadline| (deadline - waiting.sent).as_secs_f64());
+        if let Some(call) = waiting.call.take() {
             let why = Loss::Deadline(seconds);
-            resolve(
-                py,
-                &future,
-                Err(call.loss(py, progress, &why, &connection.address)),
-            );
+            waiting.refuse(py, call.loss(py, progress, &why, &connection.address));
         }
     }
+    many::expire(own, now);
+    flush_or_report(own);
     if drain_over {
         close(own);
         return Ok(());
@@ -130,7 +130,8 @@ pub(crate) fn on_timer(own: Own<'_, '_>) -> PyResult<()> {
     let next = {
         let inner = connection.inner();
         let deadlines = inner.waiting.iter().filter_map(|waiting| waiting.deadline);
-        deadlines.chain(inner.drain_until).min()
+        let many = inner.batch.as_ref().and_then(|many| many.deadline);
+        deadlines.chain(inner.drain_until).chain(many).min()
     };
     next.map_or(Ok(()), |next| arm(own, next))
 }

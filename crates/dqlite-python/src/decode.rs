@@ -8,7 +8,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyT
 
 use crate::errors;
 use crate::projection::{Projection, Result, RowShape, Take, Types};
-use crate::record::{Header, Record};
+use crate::record::{Header, Known, Record};
 use crate::temporal;
 
 /// Gathers the rows of one result while its frames arrive.
@@ -59,7 +59,11 @@ impl Collector {
         &mut self,
         py: Python<'_>,
         frame: &RowsFrame,
+        known: &mut Option<Known>,
     ) -> std::result::Result<(), DecodeError> {
+        if self.header.is_none() {
+            self.header = Some(Header::known(py, frame.columns(), known));
+        }
         if self.failed.is_some() || self.is_satisfied(py) {
             return Ok(());
         }
@@ -83,7 +87,7 @@ impl Collector {
             Take::All => Ok(self.rows.into_any()),
             Take::First | Take::Value if rows.is_empty() => Ok(py.None()),
             Take::First | Take::Value => Ok(rows.get_item(0)?.unbind()),
-            Take::Result => {
+            Take::Result | Take::Stream => {
                 let columns = self.header.map(|header| {
                     header
                         .names()
@@ -107,6 +111,25 @@ impl Collector {
         }
     }
 
+    /// Names and the tags of the first row.
+    pub(crate) fn described(&self, py: Python<'_>) -> (Vec<Py<PyString>>, Vec<Vec<u8>>) {
+        let names = self.header.iter().flat_map(|header| header.names());
+        (
+            names.map(|name| name.clone_ref(py)).collect(),
+            self.tags.clone(),
+        )
+    }
+
+    /// The rows so far, exchanged for another list.
+    pub(crate) fn swap_rows(&mut self, rows: Py<PyList>) -> Py<PyList> {
+        std::mem::replace(&mut self.rows, rows)
+    }
+
+    /// Why a value could not be read, if one could not.
+    pub(crate) fn take_failed(&mut self) -> Option<PyErr> {
+        self.failed.take()
+    }
+
     /// The rows so far, for the collector of cycles.
     pub(crate) const fn rows_list(&self) -> &Py<PyList> {
         &self.rows
@@ -117,9 +140,9 @@ impl Collector {
     }
 
     fn append(&mut self, py: Python<'_>, frame: &RowsFrame) -> std::result::Result<(), Broken> {
-        let header = self.header.get_or_insert_with(|| {
-            Header::new(py, frame.columns().names().iter().map(String::as_str))
-        });
+        let header = self
+            .header
+            .get_or_insert_with(|| Header::of(py, frame.columns()));
         let header = Arc::clone(header);
         let rows = self.rows.bind(py).clone();
         let width = header.names().len();
@@ -137,8 +160,8 @@ impl Collector {
     }
 
     fn note_tags(&mut self, values: &[ValueRef<'_>]) {
-        let wanted = self.projection.tags
-            || (self.tags.is_empty() && matches!(self.projection.take, Take::Result));
+        let wanted =
+            self.projection.tags || (self.tags.is_empty() && self.projection.take.is_described());
         if wanted {
             self.tags
                 .push(values.iter().map(|value| value.tag()).collect());

@@ -35,6 +35,20 @@ pub(crate) fn parameters(
     by_position(statement, args, strict)
 }
 
+/// One set of parameters among many.
+pub(crate) fn set(statement: &Statement, set: &Bound<'_, PyAny>, strict: bool) -> PyResult<Params> {
+    if let Ok(tuple) = set.cast::<PyTuple>() {
+        return by_position(statement, tuple, strict);
+    }
+    if let Ok(list) = set.cast::<PyList>() {
+        return by_position(statement, &list.to_tuple(), strict);
+    }
+    let py = set.py();
+    let one_set = py.import("dqlite._parameters")?.getattr("one_set")?;
+    let args = one_set.call1((set,))?.cast_into::<PyTuple>()?;
+    parameters(statement, &args, strict)
+}
+
 fn by_position(
     statement: &Statement,
     values: &Bound<'_, PyTuple>,

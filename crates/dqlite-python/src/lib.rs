@@ -6,7 +6,11 @@
 //!   blocking   sync calls: poll with the GIL released
 //!   ready      the event loop's callbacks, futures
 //!   deadline   cancelled and overdue calls, one timer for all
+//!   answer     the future of a statement
 //!   call       one statement on its way
+//!   batch      one statement with many sets of parameters; `many` is its side of the loop
+//!   stream     a result that is read while it comes; `streaming` reads on and stops
+//!   lane       whose turn it is, and the short way of a statement
 //! encode, decode, temporal, record, projection, statement, transaction: values and bookkeeping
 //! config, dial   where to connect, and finding the leader
 //! cluster, node  administration, supervised nodes
@@ -14,6 +18,8 @@
 //! ```
 
 mod affinity;
+mod answer;
+mod batch;
 mod blocking;
 mod call;
 mod cluster;
@@ -24,11 +30,15 @@ mod decode;
 mod dial;
 mod encode;
 mod errors;
+mod lane;
+mod many;
 mod node;
 mod projection;
 mod ready;
 mod record;
 mod statement;
+mod stream;
+mod streaming;
 mod temporal;
 mod transaction;
 mod wire;
@@ -39,17 +49,21 @@ use pyo3::types::PyBytes;
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<answer::Answer>()?;
     module.add_class::<cluster::Admin>()?;
     module.add_class::<config::Config>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<dial::Dial>()?;
+    module.add_class::<lane::Lane>()?;
     module.add_class::<node::Node>()?;
     module.add_class::<projection::Projection>()?;
     module.add_class::<projection::Result>()?;
     module.add_class::<record::Record>()?;
+    module.add_class::<stream::Stream>()?;
     module.add_function(wrap_pyfunction!(dial::dial_blocking, module)?)?;
     module.add_function(wrap_pyfunction!(node::stop_nodes, module)?)?;
     module.add_function(wrap_pyfunction!(statement::is_complete, module)?)?;
+    module.add_function(wrap_pyfunction!(statement::parameters, module)?)?;
     module.add_function(wrap_pyfunction!(statement::split, module)?)?;
     module.add_function(wrap_pyfunction!(statement::split_lines, module)?)?;
     module.add_function(wrap_pyfunction!(statement::statement_kind, module)?)?;

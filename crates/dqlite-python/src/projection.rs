@@ -16,6 +16,15 @@ pub(crate) enum Take {
     Value,
     /// A `Result`.
     Result,
+    /// A `Result` if the answer fits one message, else a `Stream`.
+    Stream,
+}
+
+impl Take {
+    /// Whether column names and types are asked for.
+    pub(crate) const fn is_described(self) -> bool {
+        matches!(self, Self::Result | Self::Stream)
+    }
 }
 
 /// A row as which object.
@@ -80,6 +89,7 @@ impl Projection {
             "first" => Take::First,
             "value" => Take::Value,
             "result" => Take::Result,
+            "stream" => Take::Stream,
             word => return Err(unknown(word)),
         };
         let row = match row {

@@ -2,6 +2,7 @@
 //! futures, one timer serves all deadlines.
 
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dqlite_client::fd::{Filled, Link};
@@ -11,14 +12,19 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use crate::answer::{Answer, in_callback};
 use crate::blocking::duration;
 use crate::call::Call;
 use crate::connection::{Connection, Place, Waiting};
 use crate::deadline;
 use crate::encode;
 use crate::errors::{self, Loss};
+use crate::lane::Held;
+use crate::many;
 use crate::projection::Projection;
 use crate::statement::Statement;
+use crate::stream::{Stream, Streaming};
+use crate::streaming;
 
 /// What one wake-up reads and decodes; the rest waits for the next, so that other tasks get their
 /// turn.
@@ -38,6 +44,7 @@ pub(crate) fn attach(own: Own<'_, '_>, event_loop: &Bound<'_, PyAny>) -> PyResul
         return Err(errors::not_sent(py, &connection.address));
     };
     connection.affinity.bind(event_loop)?;
+    connection.affinity.make_futures(event_loop)?;
     let callback = own.getattr(intern!(py, "_on_readable"))?;
     event_loop
         .call_method1(intern!(py, "add_reader"), (socket, callback))
@@ -51,28 +58,32 @@ pub(crate) fn is_closed(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
         .is_truthy()
 }
 
-/// Sends a statement; `None` if the session is closed or draining and nothing was sent.
+/// Sends a statement; `None` if the session is closed or draining and nothing was sent. The turn
+/// is passed on with the answer if that is a success.
 pub(crate) fn submit<'py>(
     own: Own<'_, 'py>,
     projection: Projection,
-    sql: &str,
+    statement: Arc<Statement>,
     args: &Bound<'py, PyTuple>,
     timeout: Option<f64>,
+    held: Option<Held>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (py, connection) = (own.py(), own.get());
     connection.affinity.check_process(py)?;
-    let event_loop = connection.affinity.check_loop(py)?;
-    let statement = Statement::of(py, sql)?;
     let params = encode::parameters(&statement, args, projection.is_strict())?;
-    let future = event_loop.call_method0(intern!(py, "create_future"))?;
+    let event_loop = connection.affinity.check_loop(py)?;
+    let future = Bound::new(py, Answer::new(event_loop.clone().unbind()))?.into_any();
     if statement.is_empty() {
         let nothing = Call::nothing(py, &statement, projection, 0, 0)?;
-        future.call_method1(intern!(py, "set_result"), (nothing,))?;
+        if let Some(held) = held {
+            held.give(py);
+        }
+        resolve(py, future.as_unbound(), Ok(nothing));
         return Ok(Some(future));
     }
     let sent = Instant::now();
     let deadline = timeout.map(|seconds| sent + duration(seconds));
-    let queued = {
+    let (queued, armed) = {
         let mut guard = connection.inner();
         let inner = &mut *guard;
         let Place::Here(link) = &mut inner.link else {
@@ -81,7 +92,7 @@ pub(crate) fn submit<'py>(
         if inner.drain_until.is_some() {
             return Ok(None);
         }
-        Call::queue(link.session_mut(), &statement, &params).map(|ticket| {
+        let queued = Call::queue(link.session_mut(), &statement, &params).map(|ticket| {
             let call = Some(Call::new(
                 statement,
                 projection,
@@ -94,8 +105,10 @@ pub(crate) fn submit<'py>(
                 future,
                 sent,
                 deadline,
+                held,
             });
-        })
+        });
+        (queued, inner.timer.as_ref().map(|timer| timer.at))
     };
     match queued {
         Ok(()) => {}
@@ -105,9 +118,15 @@ pub(crate) fn submit<'py>(
         }
         Err(violation) => return Err(errors::violation(py, &violation)),
     }
-    flush(own)?;
-    if let Some(deadline) = deadline {
-        deadline::arm(own, deadline)?;
+    flush_or_report(own);
+    if let Err(error) = streaming::go_on(own) {
+        error.write_unraisable(py, Some(own.as_any()));
+    }
+    let is_armed = armed.is_some_and(|at| deadline.is_none_or(|deadline| at <= deadline));
+    if let Some(deadline) = deadline.filter(|_| !is_armed)
+        && let Err(error) = deadline::arm(own, deadline)
+    {
+        error.write_unraisable(py, Some(own.as_any()));
     }
     Ok(Some(future))
 }
@@ -148,6 +167,11 @@ fn flush(own: Own<'_, '_>) -> PyResult<()> {
 
 /// The socket takes bytes again.
 pub(crate) fn on_writable(own: Own<'_, '_>) {
+    flush_or_report(own);
+}
+
+/// Sends what waits; the loop's refusal is reported, for want of anybody to tell.
+pub(crate) fn flush_or_report(own: Own<'_, '_>) {
     if let Err(error) = flush(own) {
         error.write_unraisable(own.py(), Some(own.as_any()));
     }
@@ -156,7 +180,7 @@ pub(crate) fn on_writable(own: Own<'_, '_>) {
 /// There are bytes to read, or the end of the stream.
 pub(crate) fn on_readable(own: Own<'_, '_>) {
     if !own.get().inner().resuming {
-        read(own, Instant::now() + WAKE_TIME_MAX);
+        in_callback(|| read(own, Instant::now() + WAKE_TIME_MAX));
     }
 }
 
@@ -164,9 +188,11 @@ pub(crate) fn on_readable(own: Own<'_, '_>) {
 pub(crate) fn on_resume(own: Own<'_, '_>) {
     own.get().inner().resuming = false;
     let until = Instant::now() + WAKE_TIME_MAX;
-    if pump(own, until) {
-        read(own, until);
-    }
+    in_callback(|| {
+        if pump(own, until) {
+            read(own, until);
+        }
+    });
 }
 
 fn read(own: Own<'_, '_>, until: Instant) {
@@ -191,7 +217,7 @@ fn read(own: Own<'_, '_>, until: Instant) {
 }
 
 /// Goes on in the next round of the loop, behind other tasks.
-fn resume(own: Own<'_, '_>) -> PyResult<()> {
+pub(crate) fn resume(own: Own<'_, '_>) -> PyResult<()> {
     let py = own.py();
     let Some(event_loop) = own.get().affinity.event_loop(py) else {
         return Ok(());
@@ -219,18 +245,7 @@ fn pump(own: Own<'_, '_>, until: Instant) -> bool {
         match event {
             None => return false,
             Some(Ok(None)) => break,
-            Some(Ok(Some(Event::Rows {
-                ticket,
-                frame,
-                done,
-            }))) => rows(own, ticket, &frame, done),
-            Some(Ok(Some(Event::Reply { ticket, response }))) => {
-                if let Some((waiting, call)) = take_first(connection, ticket) {
-                    connection.inner().transaction.succeeded(&call.statement);
-                    resolve(own.py(), &waiting.future, call.finish(own.py(), &response));
-                }
-            }
-            Some(Ok(Some(Event::Failed { ticket, failure }))) => failed(own, ticket, &failure),
+            Some(Ok(Some(event))) => act(own, event),
             Some(Err(error)) => {
                 lose(own, &Loss::of(&error));
                 return false;
@@ -238,6 +253,24 @@ fn pump(own: Own<'_, '_>, until: Instant) -> bool {
         }
     }
     settle(own)
+}
+
+fn act(own: Own<'_, '_>, event: Event) {
+    let (py, connection) = (own.py(), own.get());
+    let (Event::Rows { ticket, .. } | Event::Reply { ticket, .. } | Event::Failed { ticket, .. }) =
+        event;
+    let others = streaming::act(own, ticket, event);
+    match others.and_then(|event| many::event(own, ticket, event)) {
+        Some(Event::Rows { frame, done, .. }) => rows(own, ticket, &frame, done),
+        Some(Event::Reply { response, .. }) => {
+            if let Some((waiting, call)) = take_first(connection, ticket) {
+                connection.inner().transaction.succeeded(&call.statement);
+                waiting.answer(py, call.finish(py, &response));
+            }
+        }
+        Some(Event::Failed { failure, .. }) => failed(own, ticket, &failure),
+        None => {}
+    }
 }
 
 fn take_first(connection: &Connection, ticket: Ticket) -> Option<(Waiting, Call)> {
@@ -256,14 +289,20 @@ fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
     let Some((mut waiting, mut call)) = take_first(connection, ticket) else {
         return;
     };
-    if let Err(error) = call.rows(py, frame) {
+    let mut known = connection.inner().header.clone();
+    let taken = call.rows(py, frame, &mut known);
+    connection.inner().header = known;
+    if let Err(error) = taken {
         waiting.call = Some(call);
         connection.inner().waiting.push_front(waiting);
         return lose(own, &Loss::Protocol(error.to_string()));
     }
     if done {
         connection.inner().transaction.succeeded(&call.statement);
-        return resolve(py, &waiting.future, call.finish_rows(py));
+        return waiting.answer(py, call.finish_rows(py));
+    }
+    if call.is_stream() {
+        return begin_stream(own, waiting, call);
     }
     waiting.call = Some(call);
     let mut inner = connection.inner();
@@ -277,7 +316,30 @@ fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
     }
     drop(inner);
     let lost = errors::not_sent(py, &connection.address);
-    resolve(py, &waiting.future, Err(lost));
+    waiting.refuse(py, lost);
+}
+
+/// The first rows of a result that goes on are there: they are given out.
+fn begin_stream(own: Own<'_, '_>, waiting: Waiting, mut call: Call) {
+    let py = own.py();
+    let made = Stream::of(py, &mut call);
+    if let Ok(stream) = &made {
+        let (ticket, stream) = (waiting.ticket, stream.clone_ref(py));
+        own.get().inner().streams.push_back(Streaming {
+            ticket,
+            call,
+            stream,
+        });
+    }
+    let future = waiting.future.clone_ref(py);
+    let stream = made.as_ref().ok().map(|stream| stream.clone_ref(py));
+    waiting.answer(py, made.map(Py::into_any));
+    let given_up = future.bind(py).call_method0(intern!(py, "cancelled"));
+    let given_up = given_up.and_then(|answer| answer.is_truthy());
+    if let (Ok(true), Some(stream)) = (given_up, stream) {
+        // Errors only if the loop is closed.
+        let _ = streaming::leave(own, stream.bind(py));
+    }
 }
 
 fn failed(own: Own<'_, '_>, ticket: Ticket, failure: &Failure) {
@@ -294,7 +356,7 @@ fn failed(own: Own<'_, '_>, ticket: Ticket, failure: &Failure) {
     if verdict.after == After::Lost {
         close(own);
     }
-    resolve(py, &waiting.future, Err(error));
+    waiting.refuse(py, error);
 }
 
 /// After events: whoever waits for the end of draining is told, what must be sent is sent.
@@ -321,23 +383,52 @@ fn settle(own: Own<'_, '_>) -> bool {
         close(own);
         return false;
     }
-    on_writable(own);
+    streaming::rest(own);
+    if connection.inner().batch.is_some() {
+        many::feed(own);
+        return connection.inner().link().is_some();
+    }
+    flush_or_report(own);
     true
 }
 
-/// Resolves a future unless somebody did; a closed loop takes no results, and nobody waits there.
-pub(crate) fn resolve(py: Python<'_>, future: &Py<PyAny>, answer: PyResult<Py<PyAny>>) {
-    let future = future.bind(py);
-    let open = future
-        .call_method0(intern!(py, "done"))
-        .and_then(|done| Ok(!done.is_truthy()?));
-    if !matches!(open, Ok(true)) {
-        return;
+impl Waiting {
+    /// The statement has succeeded: resolves the future, passes the turn on. What the values or
+    /// the memory make of that does not change it.
+    fn answer(self, py: Python<'_>, answer: PyResult<Py<PyAny>>) {
+        if answer.is_err() {
+            // Python goes on with the error as if the statement had failed, and has the turn.
+            let Err(error) = answer else { return };
+            return self.refuse(py, error);
+        }
+        // The task may go on at once, and then finds its turn free.
+        if let Some(held) = self.held {
+            held.give(py);
+        }
+        resolve(py, &self.future, answer);
     }
-    let _ = match answer {
+
+    /// Fails the future; the turn stays with whoever hears of that, else it is passed on.
+    pub(crate) fn refuse(self, py: Python<'_>, error: PyErr) {
+        let heard = resolve(py, &self.future, Err(error));
+        if let Some(held) = self.held.filter(|_| !heard) {
+            held.give(py);
+        }
+    }
+}
+
+/// Resolves a future; false if somebody did, or gave it up. A closed loop takes no results, and
+/// nobody waits there.
+pub(crate) fn resolve(py: Python<'_>, future: &Py<PyAny>, answer: PyResult<Py<PyAny>>) -> bool {
+    let future = future.bind(py);
+    if let Ok(own) = future.cast::<Answer>() {
+        return Answer::settle(own, answer);
+    }
+    let told = match answer {
         Ok(value) => future.call_method1(intern!(py, "set_result"), (value,)),
         Err(error) => future.call_method1(intern!(py, "set_exception"), (error.into_value(py),)),
     };
+    told.is_ok()
 }
 
 /// Drops the socket because we want to.
@@ -346,9 +437,9 @@ pub(crate) fn close(own: Own<'_, '_>) {
 }
 
 /// Drops the socket and fails everything that is due.
-fn lose(own: Own<'_, '_>, why: &Loss) {
+pub(crate) fn lose(own: Own<'_, '_>, why: &Loss) {
     let (py, connection) = (own.py(), own.get());
-    let (link, waiting, drained, timer) = {
+    let (link, waiting, drained, timer, many, streams) = {
         let mut inner = connection.inner();
         let Place::Here(link) = std::mem::replace(&mut inner.link, Place::Gone) else {
             return;
@@ -360,6 +451,8 @@ fn lose(own: Own<'_, '_>, why: &Loss) {
             std::mem::take(&mut inner.waiting),
             drained,
             inner.timer.take(),
+            inner.batch.take(),
+            std::mem::take(&mut inner.streams),
         )
     };
     if let Some(event_loop) = connection.affinity.event_loop(py) {
@@ -371,22 +464,15 @@ fn lose(own: Own<'_, '_>, why: &Loss) {
     if let Some(timer) = timer {
         let _ = timer.handle.call_method0(py, intern!(py, "cancel"));
     }
-    for Waiting {
-        ticket,
-        call,
-        future,
-        ..
-    } in waiting
-    {
-        let progress = link.session().progress(ticket).unwrap_or(Progress::Sent);
-        if let Some(call) = call {
-            resolve(
-                py,
-                &future,
-                Err(call.loss(py, progress, why, &connection.address)),
-            );
+    for mut waiting in waiting {
+        let progress = link.session().progress(waiting.ticket);
+        if let Some(call) = waiting.call.take() {
+            let progress = progress.unwrap_or(Progress::Sent);
+            waiting.refuse(py, call.loss(py, progress, why, &connection.address));
         }
     }
+    many::lose(py, many, why, &connection.address);
+    streaming::lose_all(py, streams, why, &connection.address);
     for future in drained {
         resolve(py, &future, Ok(py.None()));
     }

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
+use dqlite_proto::Columns;
 use pyo3::exceptions::{PyIndexError, PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PySlice, PyString, PyTuple};
+
+/// Column names as they came, and what was made of them.
+pub(crate) type Known = (Arc<Columns>, Arc<Header>);
 
 /// The column names of one result, shared by its records.
 pub(crate) struct Header {
@@ -18,6 +22,27 @@ impl Header {
             .map(|name| PyString::intern(py, name).unbind())
             .collect();
         Arc::new(Self { names })
+    }
+
+    /// The names of a result.
+    pub(crate) fn of(py: Python<'_>, columns: &Columns) -> Arc<Self> {
+        Self::new(py, columns.names().iter().map(String::as_str))
+    }
+
+    /// The same, taken over from the result before if it has the same columns.
+    pub(crate) fn known(
+        py: Python<'_>,
+        columns: &Arc<Columns>,
+        known: &mut Option<Known>,
+    ) -> Arc<Self> {
+        if let Some((same, header)) = known
+            && Arc::ptr_eq(same, columns)
+        {
+            return Arc::clone(header);
+        }
+        let header = Self::of(py, columns);
+        *known = Some((Arc::clone(columns), Arc::clone(&header)));
+        header
     }
 
     /// The names in column order.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dqlite_proto::outcome::{Call, Effect};
-use dqlite_proto::params::PARAMS_MAX;
 use dqlite_proto::sql::{self, StatementKind, TokenKind, Tokens};
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::prelude::*;
@@ -12,6 +11,8 @@ use pyo3::types::PyString;
 
 use crate::errors;
 
+/// What SQLite takes as it is built by default; more may work on one server and not on another.
+const PARAMS_MAX: usize = 32_766;
 /// Statements that are remembered; when there are more, all are forgotten.
 const KNOWN_MAX: usize = 512;
 /// Longer texts are not worth their memory.
@@ -26,6 +27,7 @@ pub(crate) struct Statement {
     kind: Option<StatementKind>,
     returns_rows: bool,
     returning: bool,
+    or_rollback: bool,
     may_write: bool,
     names: Vec<Option<String>>,
     savepoint: String,
@@ -65,6 +67,7 @@ impl Statement {
                 kind: None,
                 returns_rows: false,
                 returning: false,
+                or_rollback: false,
                 may_write: false,
                 names: Vec::new(),
                 savepoint: String::new(),
@@ -82,6 +85,7 @@ impl Statement {
             kind: Some(first.kind),
             returns_rows: first.returns_rows() && !optimize,
             returning: first.returning,
+            or_rollback: first.or_rollback,
             may_write: first.may_write(),
             names: names(py, &first.parameters)?,
             savepoint: last_name(first.text),
@@ -106,6 +110,16 @@ impl Statement {
     /// Whether it is a write that gives rows.
     pub(crate) const fn is_returning(&self) -> bool {
         self.returning
+    }
+
+    /// Whether a conflict in it rolls the whole transaction back.
+    pub(crate) const fn rolls_back(&self) -> bool {
+        self.or_rollback
+    }
+
+    /// Whether it is worth remembering.
+    pub(crate) const fn is_short(&self) -> bool {
+        self.sql.len() <= KNOWN_BYTES_MAX
     }
 
     /// Its parameters in order, by name without sigil where they have one.
@@ -253,6 +267,12 @@ pub(crate) fn statement_kind(py: Python<'_>, sql: &str) -> PyResult<&'static str
 #[pyfunction]
 pub(crate) fn statement_verb(py: Python<'_>, sql: &str) -> PyResult<&'static str> {
     Ok(Statement::of(py, sql)?.verb())
+}
+
+/// The names of a statement's parameters in order, None for those without one.
+#[pyfunction]
+pub(crate) fn parameters(py: Python<'_>, sql: &str) -> PyResult<Vec<Option<String>>> {
+    Ok(Statement::of(py, sql)?.names().to_vec())
 }
 
 /// Whether the text ends with a finished statement.

@@ -7,29 +7,45 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from dqlite import _native, exceptions
 from dqlite._options import Options, Timeout, seconds_left
+from dqlite._retry import Attempts
 from dqlite._state import State
-from dqlite.aio._turn import Turn
+from dqlite.aio._many import Sets, perform_many
 
 _BLOCKS: Final[ContextVar[tuple[object, ...]]] = ContextVar("dqlite_blocks", default=())
 """The transaction blocks around the running task: its own and those it was started in."""
+
+Pending: TypeAlias = _native.Answer | asyncio.Future[Any]
 
 _ROLLBACK: Final = _native.Projection("result")
 
 
 class Core(State):
-    """What `Connection` objects stand on; a pool lends the same core to one after the other."""
+    """What `Connection` objects stand on; a pool lends the same core to one after the other.
+
+    A statement takes the short way, `lane.submit`, where nothing stands in it; `perform` is the
+    long one, `recover` what follows an error on the short one.
+    """
 
     def __init__(self, options: Options) -> None:
         """Start without a session; nothing is sent."""
+        self.lane = _native.Lane(_BLOCKS, options.timeout)
         super().__init__(options)
-        self._gate = Turn()
-        self._inner = Turn()
         self._block: object | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def adopt(self, session: _native.Connection) -> None:
+        """Go on with a new session."""
+        super().adopt(session)
+        self.lane.use(session)
+
+    def mark(self, *, broken: bool) -> None:
+        """Note whether the open transaction can only be rolled back."""
+        super().mark(broken=broken)
+        self.lane.shut(broken or self.closed)
 
     async def perform(
         self,
@@ -45,47 +61,121 @@ class Core(State):
         """
         seconds = self.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
-        turn = self._turn()
-        if turn.taken:
-            await self._queue(turn, seconds)
-            seconds = seconds_left(deadline, monotonic())
-        else:
-            turn.taken = True
-        attempts = None
+        inside = await self.take_turn(seconds)
         try:
-            while True:
-                try:
-                    session = self.session
-                    if session is None or not self.usable():
-                        if self.broken and _native.statement_kind(sql) == "rollback":
-                            return await self._roll_back(deadline)
-                        session = await self._ready(deadline)
-                    future = session.submit(projection, sql, args, seconds)
-                    if future is not None:
-                        return await self._answer(session, future, sql)
-                    await self._ready(deadline)
-                except exceptions.Error as error:
-                    attempts, pause = self.failed(error, sql, attempts)
-                    if deadline is not None and monotonic() + pause >= deadline:
-                        raise
-                    await asyncio.sleep(pause)
-                seconds = seconds_left(deadline, monotonic())
+            return await self._attempt(projection, sql, args, deadline, None)
         finally:
-            turn.give()
+            self.lane.give(inside)
 
-    async def _answer(
-        self, session: _native.Connection, future: asyncio.Future[Any], sql: str
+    async def recover(  # noqa: PLR0917 - the call it goes on with
+        self,
+        error: BaseException,
+        future: Pending,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        timeout: Timeout = ...,
     ) -> Any:
+        """Go on after `error` ended the short way: try again what cannot have happened, or raise.
+
+        The turn is still ours unless the statement has succeeded.
+        """
+        inside = self.lane.is_inside()
+        if not isinstance(error, exceptions.Error):
+            if self._let_go(future, sql):
+                self.lane.give(inside)
+            raise error
+        seconds = self.options.timeout if timeout is ... else timeout
+        deadline = None if seconds is None else monotonic() + seconds - self.lane.age()
+        try:
+            attempts = await self._pause(error, sql, None, deadline)
+            return await self._attempt(projection, sql, args, deadline, attempts)
+        finally:
+            self.lane.give(inside)
+
+    def _let_go(self, future: Pending, sql: str) -> bool:
+        """Give up a statement; True if its turn is still ours."""
+        if self.session is not None and self.session.forget(future):
+            self.abandoned(sql)
+            return True
+        return future.done() and not future.cancelled() and future.exception() is not None
+
+    async def take_turn(self, seconds: float | None) -> bool:
+        """Wait for the turn of one statement; whether it is one inside the block."""
+        inside = self.lane.is_inside()
+        if not self.lane.take(inside):
+            await self._queue(seconds, inside=inside)
+        return inside
+
+    async def _attempt(
+        self,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        deadline: float | None,
+        attempts: Attempts | None,
+    ) -> Any:
+        while True:
+            try:
+                session = self.session
+                if session is None or not self.usable():
+                    if self.broken and _native.statement_kind(sql) == "rollback":
+                        return await self._roll_back(deadline)
+                    session = await self.ready(deadline)
+                left = seconds_left(deadline, monotonic())
+                future = session.submit(projection, sql, args, left)
+                if future is not None:
+                    return await self.answer(session, future, sql)
+                await self.ready(deadline)
+            except exceptions.Error as error:
+                attempts = await self._pause(error, sql, attempts, deadline)
+
+    async def perform_many(
+        self, projection: _native.Projection, sql: str, sets: Sets, timeout: Timeout
+    ) -> Any:
+        """Run one statement with each set of parameters, all or nothing."""
+        return await perform_many(self, projection, sql, sets, timeout)
+
+    def note(self, error: exceptions.Error, sql: str) -> None:
+        """Learn what an error says of the session; it is not tried again."""
+        if isinstance(error, exceptions.StatementTimeoutError):
+            self.abandoned(sql)
+        elif self.session is not None:
+            self.judge(self.session)
+
+    async def _pause(
+        self,
+        error: exceptions.Error,
+        sql: str,
+        attempts: Attempts | None,
+        deadline: float | None,
+    ) -> Attempts:
+        """Wait until `sql` is worth another attempt; raises `error` if it must not be tried."""
+        attempts, pause = self.failed(error, sql, attempts)
+        if deadline is not None and monotonic() + pause >= deadline:
+            raise error
+        await asyncio.sleep(pause)
+        return attempts
+
+    async def answer(self, session: _native.Connection, future: Pending, sql: str) -> Any:
+        """Wait for the answer; who is cancelled gives the statement up."""
         try:
             return await future
-        except asyncio.CancelledError:
+        except exceptions.Error:
+            raise
+        except BaseException:
             session.forget(future)
             self.abandoned(sql)
             raise
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop it belongs to, once it has connected."""
+        return self._loop
+
     async def open(self, timeout: float | None = None) -> None:
         """Find the leader and open the database unless that is done."""
-        await self._ready(None if timeout is None else monotonic() + timeout)
+        await self.ready(None if timeout is None else monotonic() + timeout)
 
     def terminate(self) -> None:
         """Drop the socket without waiting; an open transaction is rolled back by that."""
@@ -95,11 +185,16 @@ class Core(State):
     def close(self) -> None:
         """Drop the socket and refuse further use; idempotent."""
         self.closed = True
+        self.lane.shut(True)
         self.terminate()
 
     def needs_reset(self) -> bool:
         """Whether something is open or due that the next user must not meet."""
+        if self.lane.is_clean():
+            return False
         session = self.session
+        if session is not None and not session.closed:
+            session.leave_all()
         if self.in_transaction or session is None or session.closed:
             return self.in_transaction
         return session.draining
@@ -130,13 +225,12 @@ class Core(State):
 
     async def enter_block(self, timeout: Timeout) -> object | None:
         """Keep tasks outside this block away; None if this is inside one of this connection."""
-        if self._is_inside():
+        if self.lane.is_inside():
             return None
-        if self._gate.taken:
-            await self._queue(self._gate, self.options.timeout if timeout is ... else timeout)
-        else:
-            self._gate.taken = True
+        if not self.lane.take(False):
+            await self._queue(self.options.timeout if timeout is ... else timeout, inside=False)
         self._block = block = object()
+        self.lane.set_block(block)
         _BLOCKS.set((*_BLOCKS.get(), block))
         return block
 
@@ -144,23 +238,30 @@ class Core(State):
         """Let the others in again."""
         _BLOCKS.set(tuple(outer for outer in _BLOCKS.get() if outer is not block))
         self._block = None
-        self._gate.give()
+        self.lane.set_block(None)
+        self.lane.give(False)
 
-    def _is_inside(self) -> bool:
-        return self._block is not None and self._block in _BLOCKS.get()
-
-    def _turn(self) -> Turn:
-        return self._inner if self._is_inside() else self._gate
-
-    async def _queue(self, turn: Turn, seconds: float | None) -> None:
+    async def _queue(self, seconds: float | None, *, inside: bool) -> None:
+        """Wait for a turn behind those who asked before."""
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        self.lane.queue(inside, place)
+        timer = None if seconds is None else loop.call_later(seconds, _expire, place)
         try:
-            await turn.wait(seconds)
+            await place
         except TimeoutError as error:
             whom = "a transaction" if self._block is not None else "another call"
             text = f"waited {seconds} s for {whom} on connection {self.options.name!r}"
             raise exceptions.StatementTimeoutError(text, outcome="not_sent") from error
+        except BaseException:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.lane.give(inside)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
 
-    async def _ready(self, deadline: float | None) -> _native.Connection:
+    async def ready(self, deadline: float | None) -> _native.Connection:
         """Bring about a session that can take a statement, or raise."""
         self.check()
         session = self.session
@@ -181,7 +282,7 @@ class Core(State):
 
     async def _roll_back(self, deadline: float | None) -> None:
         """End a broken transaction, whatever is left of it."""
-        self.broken = False
+        self.mark(broken=False)
         session = self.session
         if session is None or session.closed:
             return
@@ -191,7 +292,7 @@ class Core(State):
             left = seconds_left(deadline, monotonic())
             future = session.submit(_ROLLBACK, "ROLLBACK", (), left)
             if future is not None:
-                await self._answer(session, future, "ROLLBACK")
+                await self.answer(session, future, "ROLLBACK")
         except exceptions.OperationalError:
             if session.in_transaction:
                 session.terminate()  # which rolls back, too
@@ -224,3 +325,8 @@ class Core(State):
 def _resolve(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
+
+
+def _expire(place: asyncio.Future[None]) -> None:
+    if not place.done():
+        place.set_exception(TimeoutError())

@@ -34,6 +34,14 @@ class _Member:
     idle_since: float = 0.0
 
 
+@dataclass(eq=False, slots=True)
+class _Place:
+    """A waiter; its future is given a connection or the right to open one."""
+
+    future: asyncio.Future[_Member | None]
+    until: float | None
+
+
 @dataclass(slots=True)
 class Counters:
     """What happened since the pool was made."""
@@ -43,6 +51,7 @@ class Counters:
     opened: int = 0
     closed: int = 0
     leader_changes: int = 0
+    wait_seconds_total: float = 0.0
 
 
 @dataclass(eq=False)
@@ -60,9 +69,8 @@ class Lender:
     size: int = 0
     _idle: list[_Member] = field(default_factory=list["_Member"])
     _lent: dict[Core, _Member] = field(default_factory=dict["Core", "_Member"])
-    _waiting: deque[asyncio.Future[_Member | None]] = field(
-        default_factory=deque["asyncio.Future[_Member | None]"]
-    )
+    _waiting: deque[_Place] = field(default_factory=deque["_Place"])
+    _timer: asyncio.TimerHandle | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
     _loop: asyncio.AbstractEventLoop | None = None
     _lost_address: str | None = None
@@ -81,6 +89,15 @@ class Lender:
             self.terminate()
             raise failed[0]
         self._spawn(_keep(weakref.ref(self)))
+
+    def grab(self) -> Core | None:
+        """Give out an idle connection, if there is one, whatever has become of its session."""
+        if self.closed or not self._idle:
+            return None
+        member = self._idle.pop()
+        self._lent[member.core] = member
+        self.counters.acquired += 1
+        return member.core
 
     async def lend(self, timeout: float | None) -> Core:
         """Give out an idle connection or a new one; wait for one if there must be no more."""
@@ -109,7 +126,7 @@ class Lender:
         if member is None:
             text = "this connection is not one of this pool"
             raise exceptions.InterfaceError(text)
-        if not core.closed and core.needs_reset():
+        if core.needs_reset() and not core.closed:
             self._spawn(self._reset(member))
         else:
             self._settle(member)
@@ -195,28 +212,55 @@ class Lender:
         if 0 < self.limits.max_waiting <= len(self._waiting):
             text = f"{len(self._waiting)} callers wait for a connection of the pool already"
             raise exceptions.PoolTimeoutError(text, stage="closed")
-        place: asyncio.Future[_Member | None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        place = _Place(loop.create_future(), None if timeout is None else loop.time() + timeout)
         self._waiting.append(place)
+        begun = loop.time()
+        if place.until is not None:
+            self._alarm(loop, place.until)
         try:
-            return await asyncio.wait_for(place, timeout)
-        except (TimeoutError, asyncio.TimeoutError) as error:
-            self._pass_on(place)
+            return await place.future
+        except TimeoutError as error:
             self.counters.timeouts += 1
             text = (
                 f"no connection of the pool became free within {timeout} s "
                 f"(max_size={self.limits.max_size}, in use={len(self._lent)})"
             )
             raise exceptions.PoolTimeoutError(text) from error
-        except asyncio.CancelledError:
+        except BaseException:
             self._pass_on(place)
             raise
+        finally:
+            self.counters.wait_seconds_total += loop.time() - begun
 
-    def _pass_on(self, place: asyncio.Future[_Member | None]) -> None:
+    def _alarm(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        """See to it that waiters are looked after by then; one timer serves them all."""
+        if self._timer is None or self._timer.when() > at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_at(at, self._overdue, loop)
+
+    def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now, soonest = loop.time(), None
+        for place in list(self._waiting):
+            if place.until is None or place.future.done():
+                continue
+            if place.until <= now:
+                self._waiting.remove(place)
+                place.future.set_exception(TimeoutError())
+            else:
+                soonest = place.until if soonest is None else min(soonest, place.until)
+        if soonest is not None:
+            self._alarm(loop, soonest)
+
+    def _pass_on(self, place: _Place) -> None:
         """Somebody gave up waiting, perhaps at the moment when it was served."""
         with contextlib.suppress(ValueError):
             self._waiting.remove(place)
-        if place.done() and not place.cancelled() and place.exception() is None:
-            member = place.result()
+        future = place.future
+        if future.done() and not future.cancelled() and future.exception() is None:
+            member = future.result()
             if member is None:
                 self._free_place()
             else:
@@ -224,14 +268,15 @@ class Lender:
 
     def _next_waiter(self) -> asyncio.Future[_Member | None] | None:
         while self._waiting:
-            place = self._waiting.popleft()
-            if not place.done():
-                return place
+            future = self._waiting.popleft().future
+            if not future.done():
+                return future
         return None
 
     def _settle(self, member: _Member) -> None:
         """Hand a clean connection to the next waiter, or let it idle."""
-        self._quiet.set()
+        if self.closed:
+            self._quiet.set()
         if self.closed or member.core.closed or self._is_old(member):
             self._drop(member)
             return

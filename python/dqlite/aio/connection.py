@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable
 from types import EllipsisType, TracebackType
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from dqlite import _native, exceptions
-from dqlite._options import Options, Target, Timeout, Types, options
-from dqlite._parameters import Params, one_set
+from dqlite._options import TLS, Options, Target, Timeout, Types, options
+from dqlite._parameters import Params
 from dqlite.aio._core import Core
-from dqlite.aio.cursor import Execution
+from dqlite.aio.cursor import Cursor, Execution, gathered
+from dqlite.aio.statement import PreparedStatement
 from dqlite.aio.transaction import Transaction
+from dqlite.rows import RowFactory, record_row, shape_of
 from dqlite.transaction import Mode
 
-_RUN: Final = _native.Projection("result")
+_CHANGED: Final = _native.Projection("all", "tuple", "raw")
+
+
+def refuse_released(*_args: Any) -> NoReturn:
+    """Raise: a connection that was given back is nobody's."""
+    text = "connection was released to its pool"
+    raise exceptions.InterfaceError(text)
 
 
 class Connection:
@@ -30,17 +39,39 @@ class Connection:
     not given. Any call may raise what `dqlite.exceptions` lists under Error.
     """
 
-    def __init__(self, core: Core, *, on_lost: Callable[[Core], None] | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        *,
+        row_factory: RowFactory | None = record_row,
+        on_lost: Callable[[Core], None] | None = None,
+    ) -> None:
         """Made by `connect` and by the pool."""
         self._lent: Core | None = core
         self._on_lost = on_lost
+        self._submit = core.lane.submit
+        self.row_factory = row_factory
 
     @property
     def _core(self) -> Core:
         if self._lent is None:
-            text = "connection was released to its pool"
-            raise exceptions.InterfaceError(text)
+            refuse_released()
         return self._lent
+
+    @property
+    def row_factory(self) -> RowFactory | None:
+        """What it makes of a row; see `dqlite.rows`. None makes tuples."""
+        return self._factory
+
+    @row_factory.setter
+    def row_factory(self, value: RowFactory | None) -> None:
+        shape, types = shape_of(value), self._core.options.types
+        self._factory = value
+        self._made = None if shape else value
+        self._all = _native.Projection("all" if shape else "result", shape or "tuple", types)
+        self._first = _native.Projection("first" if shape else "result", shape or "tuple", types)
+        self._cell = _native.Projection("value", types=types)
+        self._result = _native.Projection("stream", shape or "tuple", types)
 
     @property
     def database(self) -> str:
@@ -70,29 +101,67 @@ class Connection:
         """Whether a transaction is open, going by what the server answered."""
         return self._core.in_transaction
 
-    async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[_native.Record]:
+    async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[Any]:
         """Return all rows::
 
         rows = await conn.fetch("SELECT id, name FROM users WHERE age > ?", 30)
         """
-        core = self._core
-        rows: list[_native.Record] = await core.perform(core.projections.all, sql, args, timeout)
-        return rows
+        future = self._submit(self._all, sql, args, timeout)
+        if future is None:
+            rows = await self._core.perform(self._all, sql, args, timeout)
+        else:
+            try:
+                rows = await future
+            except BaseException as error:  # noqa: BLE001 - goes on or raises
+                rows = await self._core.recover(error, future, self._all, sql, args, timeout)
+        return rows if self._made is None else list(gathered(rows, self._made))
 
-    async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> _native.Record | None:
+    fetchall = fetch
+
+    async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> Any:
         """Return the first row, or None if there is none."""
-        core = self._core
-        row: _native.Record | None = await core.perform(core.projections.first, sql, args, timeout)
-        return row
+        row = await self._perform(self._first, sql, args, timeout)
+        return row if self._made is None else next(iter(gathered(row, self._made)), None)
 
     async def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Return one cell of the first row, or None if there is no row."""
-        core = self._core
-        return await core.perform(core.projections.cell(column), sql, args, timeout)
+        cell = self._cell
+        if column:
+            cell = _native.Projection("value", types=self._core.options.types, column=column)
+        future = self._submit(cell, sql, args, timeout)
+        if future is None:
+            return await self._core.perform(cell, sql, args, timeout)
+        try:
+            return await future
+        except BaseException as error:  # noqa: BLE001 - goes on or raises
+            return await self._core.recover(error, future, cell, sql, args, timeout)
 
-    async def fetchall(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[_native.Record]:
-        """Do what `fetch` does."""
-        return await self.fetch(sql, *args, timeout=timeout)
+    async def fetchmany(
+        self,
+        sql: str,
+        sets: Iterable[Params] | AsyncIterable[Params],
+        *,
+        timeout: Timeout = ...,
+    ) -> list[Any]:
+        """Run a statement once for each set of parameters and return all rows of its RETURNING.
+
+        All or nothing, as `executemany`.
+        """
+        rows: Any = await self._core.perform_many(self._all, sql, sets, timeout)
+        if isinstance(rows, int):
+            return []
+        return rows if self._made is None else list(gathered(rows, self._made))
+
+    async def _perform(
+        self, projection: _native.Projection, sql: str, args: tuple[Any, ...], timeout: Timeout
+    ) -> Any:
+        future = self._submit(projection, sql, args, timeout)
+        if future is None:
+            return await self._core.perform(projection, sql, args, timeout)
+        try:
+            return await future
+        except BaseException as error:  # noqa: BLE001 - goes on or raises
+            return await self._core.recover(error, future, projection, sql, args, timeout)
 
     def execute(self, sql: str, *args: Any, timeout: Timeout = ...) -> Execution:
         """Run one statement; ``await`` gives its `Cursor`, ``async with`` closes that, too::
@@ -104,12 +173,37 @@ class Connection:
         """
         return Execution(self._execute(sql, args, timeout))
 
-    async def _execute(
-        self, sql: str, args: tuple[Any, ...], timeout: Timeout
-    ) -> _native.Result | None:
-        core, result = self._core, self._core.projections.result
-        done: _native.Result | None = await core.perform(result, sql, args, timeout)
-        return done
+    async def _execute(self, sql: str, args: tuple[Any, ...], timeout: Timeout) -> Cursor:
+        cursor = Cursor(self, self._made)
+        await self.run_into(cursor, sql, args, timeout)
+        return cursor
+
+    async def run_into(
+        self, cursor: Cursor, sql: str, args: tuple[Any, ...], timeout: Timeout
+    ) -> None:
+        """Run one statement and hand the answer to a cursor. For cursors."""
+        answer = await self._perform(self._result, sql, args, timeout)
+        cursor.receive(answer, self._core.session)
+
+    def cursor(self, sql: str | None = None, *args: Any, prefetch: int | None = None) -> Cursor:
+        """Return a cursor; with SQL it runs when the first row is asked for::
+
+        async for row in conn.cursor("SELECT * FROM log WHERE id > ?", 7):
+            ...
+
+        So many rows as `prefetch` says (1,000) are read ahead of the reader at least.
+        """
+        cursor = Cursor(self, self._made)
+        return cursor if sql is None else cursor.defer(sql, args, prefetch)
+
+    def prepare(self, sql: str) -> PreparedStatement:
+        """Return a statement that can be run again and again; ProgrammingError if it is none."""
+        return PreparedStatement(self, sql)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop it belongs to, once it has been used."""
+        return None if self._lent is None else self._lent.loop
 
     async def executemany(
         self,
@@ -120,31 +214,12 @@ class Connection:
     ) -> int:
         """Run a statement once for each set of parameters; return the sum of rows changed.
 
-        All or nothing: outside a transaction it makes one. The first error ends it, with `.index`
-        the number of the set. `timeout` is that of each statement.
+        INSERT, REPLACE, UPDATE or DELETE; the sets are taken from `sets` as the server gets along
+        with them. All or nothing: outside a transaction it makes one. The first error ends it, with
+        `.index` the number of the set.
         """
-        async with self.transaction(timeout=timeout):
-            return await self._execute_each(sql, sets, timeout)
-
-    async def _execute_each(
-        self, sql: str, sets: Iterable[Params] | AsyncIterable[Params], timeout: Timeout
-    ) -> int:
-        core, changed, index = self._core, 0, 0
-        try:
-            if isinstance(sets, AsyncIterable):
-                async for params in sets:
-                    done = await core.perform(_RUN, sql, one_set(params), timeout)
-                    changed += max(done.rowcount, 0)
-                    index += 1
-            else:
-                for params in sets:
-                    done = await core.perform(_RUN, sql, one_set(params), timeout)
-                    changed += max(done.rowcount, 0)
-                    index += 1
-        except exceptions.Error as error:
-            error.index = index
-            raise
-        return changed
+        changed: Any = await self._core.perform_many(_CHANGED, sql, sets, timeout)
+        return changed if isinstance(changed, int) else len(changed)
 
     def transaction(
         self,
@@ -173,6 +248,7 @@ class Connection:
     def give_back(self) -> Core | None:
         """Part from what the pool lent; afterwards any use is an InterfaceError. For the pool."""
         core, self._lent = self._lent, None
+        self._submit = refuse_released
         return core
 
     async def __aenter__(self) -> Connection:
@@ -252,8 +328,10 @@ def connect(
     *,
     database: str | None = None,
     timeout: Timeout = ...,
+    tls: TLS | bool | None = None,
     connect_timeout: float | EllipsisType = ...,
     busy_timeout: float = 5.0,
+    row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
@@ -267,23 +345,25 @@ def connect(
     environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is the
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
-    taken; all in seconds. With `reconnect` off the connection ends with its first session. A
-    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
+    taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
+    connection ends with its first session. A cluster without a leader is a NoLeaderError, a bad
+    argument a ProgrammingError.
     """
     checked = options(
         target,
         database=database,
         timeout=timeout,
+        tls=tls,
         connect_timeout=connect_timeout,
         busy_timeout=busy_timeout,
         types=types,
         reconnect=reconnect,
         name=name,
     )
-    return Connecting(_connect(checked))
+    return Connecting(_connect(checked, row_factory))
 
 
-async def _connect(checked: Options) -> Connection:
+async def _connect(checked: Options, row_factory: RowFactory | None) -> Connection:
     core = Core(checked)
     await core.open()
-    return Connection(core)
+    return Connection(core, row_factory=row_factory)

@@ -1,13 +1,21 @@
-"""`Cursor`: the rows of an executed statement, and `Execution`: a statement on its way to one."""
+"""`Cursor`: the rows of a statement, and `Execution`: a statement on its way to one."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+import asyncio
+from collections.abc import Coroutine, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
-from dqlite import _native
-from dqlite._cursor import Rows
+from dqlite import _native, exceptions
+from dqlite._cursor import Gathered, Rows
+from dqlite._options import Timeout
+from dqlite.rows import RowFactory
+
+if TYPE_CHECKING:
+    from dqlite.aio.connection import Connection
+
+_END: Final = object()
 
 
 class Cursor(Rows):
@@ -18,28 +26,136 @@ class Cursor(Rows):
         cursor = await conn.execute("SELECT id, name FROM users")
         async for row in cursor:
             print(row["name"])
+
+    A result that does not fit one message is read while it is used: the server waits for a slow
+    reader. Another statement on the same connection has the rest set aside first, up to 64 MiB.
+    Errors in the middle are raised by the call that meets them.
     """
 
-    def __init__(self, result: _native.Result | None) -> None:
-        """Made by `Connection.execute`."""
+    def __init__(self, connection: Connection | None, factory: RowFactory | None = None) -> None:
+        """Made by `Connection.execute` and `Connection.cursor`; tuples go through `factory`."""
         super().__init__()
-        self._take(result)
+        self._connection = connection
+        self._factory = factory
+        self._session: _native.Connection | None = None
+        self._stream: _native.Stream | None = None
+        self._pending: tuple[str, tuple[Any, ...]] | None = None
+        self._prefetch: int | None = None
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection it was made by; None for a result that a pool gave out."""
+        return self._connection
+
+    async def execute(self, sql: str, *args: Any, timeout: Timeout = ...) -> Cursor:
+        """Run one statement, forget the rows of the one before, and return this cursor."""
+        self._check()
+        self._leave()
+        self._pending = None
+        if self._connection is None:
+            text = "this cursor has no connection"
+            raise exceptions.InterfaceError(text)
+        await self._connection.run_into(self, sql, args, timeout)
+        return self
+
+    async def executemany(self, sql: str, sets: Iterable[Any], *, timeout: Timeout = ...) -> Cursor:
+        """Do `Connection.executemany`; `rowcount` is the sum."""
+        self._check()
+        self._leave()
+        if self._connection is None:
+            text = "this cursor has no connection"
+            raise exceptions.InterfaceError(text)
+        self._take(None)
+        self._changed = await self._connection.executemany(sql, sets, timeout=timeout)
+        return self
 
     async def fetchone(self) -> Any:
         """Return the next row, or None."""
-        return self._one()
+        row = await self._next()
+        return None if row is _END else row
 
     async def fetchmany(self, size: int | None = None) -> list[Any]:
         """Return up to `size` rows (default `arraysize`); an empty list at the end."""
-        return self._many(size)
+        rows: list[Any] = []
+        wanted = self.arraysize if size is None else size
+        while len(rows) < wanted and (row := await self._next()) is not _END:
+            rows.append(row)
+        return rows
 
     async def fetchall(self) -> list[Any]:
         """Return the rows that are left."""
-        return self._all()
+        await self._start()
+        rows = self._all()
+        while await self._more():
+            rows += self._rows
+        return rows
 
     async def close(self) -> None:
-        """Let go of the rows; idempotent."""
+        """Let go of the rows; the rest of a result that still comes is dropped. Idempotent."""
+        self._leave()
         self._close()
+
+    def receive(
+        self, answer: _native.Result | _native.Stream | None, session: _native.Connection | None
+    ) -> None:
+        """Take the answer to a statement. For `Connection`."""
+        if isinstance(answer, _native.Stream):
+            self._stream, self._session = answer, session
+            if self._prefetch is not None:
+                answer.prefetch(self._prefetch)
+            described = Gathered()
+            described.columns, described.tags = answer.columns, answer.tags
+            described.rowcount = -1
+            self._take(described)
+        else:
+            self._take(answer)
+            self._rows = self._through(self._rows)
+
+    def defer(self, sql: str, args: tuple[Any, ...], prefetch: int | None) -> Cursor:
+        """Run a statement when the first row is asked for. For `Connection.cursor`."""
+        self._pending, self._prefetch = (sql, args), prefetch
+        return self
+
+    async def _start(self) -> None:
+        if self._pending is not None:
+            sql, args = self._pending
+            await self.execute(sql, *args)
+
+    async def _next(self) -> Any:
+        self._check()
+        await self._start()
+        for row in self._rows:
+            return row
+        return next(self._rows) if await self._more() else _END
+
+    async def _more(self) -> bool:
+        """Bring further rows; False at the end."""
+        stream, session = self._stream, self._session
+        while stream is not None and session is not None:
+            rows = stream.take()
+            if rows:
+                self._rows = self._through(iter(rows))
+                return True
+            if stream.done:
+                self._stream = None
+                return False
+            waiting = session.more(stream)
+            if waiting is not None:
+                await waiting
+        return False
+
+    def _through(self, rows: Iterator[Any]) -> Iterator[Any]:
+        factory = self._factory
+        return rows if factory is None else (factory(self, row) for row in rows)
+
+    def _leave(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None and not stream.done and self._session is not None:
+            self._session.leave(stream)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the rows that are here."""
+        return self._rows
 
     def __aiter__(self) -> Cursor:
         """Iterate over the rows that are left."""
@@ -47,8 +163,8 @@ class Cursor(Rows):
 
     async def __anext__(self) -> Any:
         """Return the next row."""
-        row = self._one()
-        if row is None:
+        row = await self._next()
+        if row is _END:
             raise StopAsyncIteration
         return row
 
@@ -63,7 +179,32 @@ class Cursor(Rows):
         tb: TracebackType | None,
     ) -> None:
         """Close it."""
-        self._close()
+        await self.close()
+
+    def __del__(self) -> None:
+        """Drop the rest of a result that still comes, on the thread of the loop."""
+        stream, session = getattr(self, "_stream", None), getattr(self, "_session", None)
+        connection = getattr(self, "_connection", None)
+        if stream is None or session is None or connection is None or session.closed:
+            return
+        loop = connection.loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            inside = asyncio.get_running_loop() is loop
+        except RuntimeError:
+            inside = False
+        if inside:
+            session.leave(stream)
+        else:
+            loop.call_soon_threadsafe(session.leave, stream)
+
+
+def gathered(answer: _native.Result | None, factory: RowFactory | None) -> Cursor:
+    """Return a cursor over a complete result."""
+    cursor = Cursor(None, factory)
+    cursor.receive(answer, None)
+    return cursor
 
 
 class Execution:
@@ -74,21 +215,18 @@ class Execution:
 
     __slots__ = ("_cursor", "_work")
 
-    def __init__(self, work: Coroutine[Any, Any, _native.Result | None]) -> None:
+    def __init__(self, work: Coroutine[Any, Any, Cursor]) -> None:
         """Made by `Connection.execute`."""
         self._work = work
         self._cursor: Cursor | None = None
 
-    async def _run(self) -> Cursor:
-        return Cursor(await self._work)
-
     def __await__(self) -> Generator[Any, Any, Cursor]:
         """Send it and return the cursor."""
-        return self._run().__await__()
+        return self._work.__await__()
 
     async def __aenter__(self) -> Cursor:
         """Send it and return the cursor."""
-        self._cursor = await self._run()
+        self._cursor = await self._work
         return self._cursor
 
     async def __aexit__(

@@ -10,11 +10,12 @@ from types import EllipsisType, TracebackType
 from typing import Any
 
 from dqlite import _native, exceptions
-from dqlite._options import Options, Target, Timeout, Types, options
+from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
 from dqlite.aio._lender import Lender, Limits
 from dqlite.aio.connection import Connection
-from dqlite.aio.cursor import Cursor
+from dqlite.aio.cursor import Cursor, gathered
+from dqlite.rows import RowFactory, record_row, shape_of
 from dqlite.transaction import Mode
 
 
@@ -31,17 +32,30 @@ class Pool:
     dropped and replaced when they are needed, so nobody is lent a dead one.
     """
 
-    def __init__(self, lender: Lender, acquire_timeout: float | None) -> None:
+    def __init__(
+        self,
+        lender: Lender,
+        acquire_timeout: float | None,
+        row_factory: RowFactory | None = record_row,
+    ) -> None:
         """Made by `create_pool`; opened by ``await`` or ``async with``."""
         self._lender = lender
         self._acquire_timeout = acquire_timeout
+        self._row_factory = row_factory
+        shape, types = shape_of(row_factory), lender.options.types
+        self._made = None if shape else row_factory
+        self._all = _native.Projection("all" if shape else "result", shape or "tuple", types)
+        self._first = _native.Projection("first" if shape else "result", shape or "tuple", types)
+        self._cell = _native.Projection("value", types=types)
+        self._result = _native.Projection("result", shape or "tuple", types)
 
     def acquire(self, *, timeout: Timeout = ...) -> Acquisition:
         """Borrow a connection: ``async with pool.acquire() as conn``, or ``await`` and `release`.
 
         PoolTimeoutError if none becomes free within `timeout` seconds (default: the pool's).
         """
-        return Acquisition(self._lender, self._acquire_timeout if timeout is ... else timeout)
+        seconds = self._acquire_timeout if timeout is ... else timeout
+        return Acquisition(self._lender, seconds, self._row_factory)
 
     connection = acquire
 
@@ -51,25 +65,52 @@ class Pool:
         if core is not None:
             self._lender.take_back(core)
 
-    async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[_native.Record]:
+    async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[Any]:
         """Do `Connection.fetch` on a connection of the pool."""
-        async with self.acquire() as connection:
-            return await connection.fetch(sql, *args, timeout=timeout)
+        rows = await self._perform(self._all, sql, args, timeout)
+        return rows if self._made is None else list(gathered(rows, self._made))
 
-    async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> _native.Record | None:
+    async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> Any:
         """Do `Connection.fetchrow` on a connection of the pool."""
-        async with self.acquire() as connection:
-            return await connection.fetchrow(sql, *args, timeout=timeout)
+        row = await self._perform(self._first, sql, args, timeout)
+        return row if self._made is None else next(iter(gathered(row, self._made)), None)
 
     async def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Do `Connection.fetchval` on a connection of the pool."""
+        types = self._lender.options.types
+        cell = _native.Projection("value", types=types, column=column) if column else self._cell
+        return await self._perform(cell, sql, args, timeout)
+
+    async def fetchmany(
+        self,
+        sql: str,
+        sets: Iterable[Params] | AsyncIterable[Params],
+        *,
+        timeout: Timeout = ...,
+    ) -> list[Any]:
+        """Do `Connection.fetchmany` on a connection of the pool."""
         async with self.acquire() as connection:
-            return await connection.fetchval(sql, *args, column=column, timeout=timeout)
+            return await connection.fetchmany(sql, sets, timeout=timeout)
+
+    async def _perform(
+        self, projection: _native.Projection, sql: str, args: tuple[Any, ...], timeout: Timeout
+    ) -> Any:
+        lender = self._lender
+        core = lender.grab() or await lender.lend(self._acquire_timeout)
+        try:
+            future = core.lane.submit(projection, sql, args, timeout)
+            if future is None:
+                return await core.perform(projection, sql, args, timeout)
+            try:
+                return await future
+            except BaseException as error:  # noqa: BLE001 - goes on or raises
+                return await core.recover(error, future, projection, sql, args, timeout)
+        finally:
+            lender.take_back(core)
 
     async def execute(self, sql: str, *args: Any, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.execute` on a connection of the pool."""
-        async with self.acquire() as connection:
-            return await connection.execute(sql, *args, timeout=timeout)
+        return gathered(await self._perform(self._result, sql, args, timeout), self._made)
 
     async def executemany(
         self,
@@ -110,9 +151,9 @@ class Pool:
         """Return how many there may be."""
         return self._lender.limits.max_size
 
-    def get_stats(self) -> dict[str, int]:
+    def get_stats(self) -> dict[str, float]:
         """Return the sizes now, and counters since the pool was made."""
-        return self._lender.sizes() | asdict(self._lender.counters)
+        return {**self._lender.sizes(), **asdict(self._lender.counters)}
 
     async def expire_connections(self) -> None:
         """Replace every session: idle ones at their next use, borrowed ones when they return."""
@@ -172,17 +213,20 @@ class Pool:
 class Acquisition:
     """A connection on its way out of the pool: ``await`` it or enter it with ``async with``."""
 
-    __slots__ = ("_connection", "_lender", "_timeout")
+    __slots__ = ("_connection", "_lender", "_row_factory", "_timeout")
 
-    def __init__(self, lender: Lender, timeout: float | None) -> None:
+    def __init__(
+        self, lender: Lender, timeout: float | None, row_factory: RowFactory | None
+    ) -> None:
         """Made by `Pool.acquire`."""
+        self._row_factory = row_factory
         self._lender = lender
         self._timeout = timeout
         self._connection: Connection | None = None
 
     async def _acquire(self) -> Connection:
         core = await self._lender.lend(self._timeout)
-        return Connection(core, on_lost=self._lender.forget)
+        return Connection(core, row_factory=self._row_factory, on_lost=self._lender.forget)
 
     def __await__(self) -> Generator[Any, Any, Connection]:
         """Borrow; give back with `Pool.release`."""
@@ -218,8 +262,10 @@ def create_pool(
     max_lifetime: float = 3600.0,
     database: str | None = None,
     timeout: Timeout = ...,
+    tls: TLS | bool | None = None,
     connect_timeout: float | EllipsisType = ...,
     busy_timeout: float = 5.0,
+    row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
@@ -238,6 +284,7 @@ def create_pool(
         target,
         database=database,
         timeout=timeout,
+        tls=tls,
         connect_timeout=connect_timeout,
         busy_timeout=busy_timeout,
         types=types,
@@ -245,4 +292,4 @@ def create_pool(
         name=name,
     )
     limits = Limits(min_size, max_size, max_waiting, max_idle, max_lifetime)
-    return Pool(Lender(checked, limits), acquire_timeout)
+    return Pool(Lender(checked, limits), acquire_timeout, row_factory)

@@ -337,7 +337,7 @@ loop.run_until_complete(main())
 @pytest.mark.parametrize("sql", ["select 1", MANY.format(100_000)], ids=["small", "large"])
 def test_interpreter_exit_with_requests_in_flight(url, end, after, sql):
     code = textwrap.dedent(EXIT).format(sql=sql, end=end, after=after)
-    for _ in range(2):
+    for _ in range(4):
         run = subprocess.run(
             [sys.executable, "-c", code, url],
             capture_output=True,
