@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
-use dqlite_client::Address;
+use dqlite_client::blocking::probe;
 use dqlite_client::tls::{Files, Identity};
+use dqlite_client::{Address, Config};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -19,6 +20,9 @@ use rcgen::{
 
 /// A directory that holds files already.
 const EXIT_EXISTS: u8 = 5;
+/// A server that cannot be reached, or whose certificate will not do.
+const EXIT_NO_SERVER: u8 = 3;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_hours(24);
 const CA_DAYS: u32 = 3650;
 const CA_NAME: &str = "dqlite CA";
@@ -31,6 +35,11 @@ pub(crate) enum Tls {
     Init(Wanted),
     /// Make further certificates with the authority of an earlier `init`.
     Issue(Wanted),
+    /// Shake hands with each server of a URL, and say which check fails.
+    Check {
+        /// Such as `dqlites://h1:9001,h2:9001?ca=ca.pem&cert=client.pem&key=client.key`.
+        target: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,9 +67,11 @@ pub(crate) fn run(command: &Tls) -> ExitCode {
     let made = match command {
         Tls::Init(wanted) => init(wanted),
         Tls::Issue(wanted) => issue(wanted),
+        Tls::Check { target } => check(target),
     };
     match made {
         Ok(Made::Files) => ExitCode::SUCCESS,
+        Ok(Made::NoHandshake) => ExitCode::from(EXIT_NO_SERVER),
         Ok(Made::InTheWay(path)) => {
             eprintln!("dqlite: {} exists and is not overwritten", path.display());
             ExitCode::from(EXIT_EXISTS)
@@ -75,6 +86,29 @@ pub(crate) fn run(command: &Tls) -> ExitCode {
 enum Made {
     Files,
     InTheWay(PathBuf),
+    NoHandshake,
+}
+
+/// Tries each server, and writes a line about it.
+fn check(target: &str) -> Result<Made> {
+    let config = Config::parse(target)?;
+    ensure!(
+        config.is_secure(),
+        "{target} is not dialled with TLS: write dqlites://"
+    );
+    let mut out = io::stdout().lock();
+    let mut made = Made::Files;
+    for address in &config.hosts {
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        match probe(&config, address, deadline) {
+            Ok(_) => writeln!(out, "{address}  good")?,
+            Err(reason) => {
+                writeln!(out, "{address}  {reason}")?;
+                made = Made::NoHandshake;
+            }
+        }
+    }
+    Ok(made)
 }
 
 fn init(wanted: &Wanted) -> Result<Made> {

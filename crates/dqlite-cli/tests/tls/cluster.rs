@@ -31,6 +31,12 @@ fn a_cluster_forms_fails_over_and_restores() {
     let rows = connection.query(large, ()).unwrap();
     assert_eq!(rows.len(), 50_000);
     assert_eq!(rows[49_999].get::<i64>(0).unwrap(), 50_000);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rows = runtime.block_on(async {
+        let mut connection = dqlite::connect(&config).await?;
+        connection.query(large, ()).await
+    });
+    assert_eq!(rows.unwrap().len(), 50_000);
 
     let leader = connection.address().to_owned();
     let lead = place

@@ -74,6 +74,21 @@ fn an_authority_is_made_once_and_serves_a_node() {
         .with_timeout(Duration::from_secs(10));
     let mut connection = Connection::open(&config).unwrap();
     connection.execute("CREATE TABLE t (n)", ()).unwrap();
+    let check = |url: &str| {
+        let output = Command::new(EXECUTABLE)
+            .args(["tls", "check", url])
+            .output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said)
+    };
+    assert_eq!(check(&url), (Some(0), format!("{address}  good\n")));
+    let (status, said) = check(&format!("{url}&server_name=db9"));
+    assert_eq!(status, Some(3));
+    assert!(
+        said.contains("certificate is for 127.0.0.1, cluster; dialled db9"),
+        "{said}"
+    );
     // What was issued later is as good.
     let url = url.replace("client.", "db2.example.");
     Connection::open(&Config::parse(&url).unwrap()).unwrap();

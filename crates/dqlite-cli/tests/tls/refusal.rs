@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dqlite::blocking::Connection;
-use dqlite_client::AttemptKind;
 use dqlite_client::proto::{Limits, Request, Session};
 use dqlite_client::tls::{Files, Identity, stream};
+use dqlite_client::{Address, AttemptKind};
 use dqlite_testkit::certificates::Authority;
 use dqlite_testkit::{engine, ports};
 use rustls::pki_types::pem::PemObject as _;
@@ -227,4 +227,46 @@ fn administration_can_be_narrowed() {
     let operator = place.issue("operator", &place.signer.issue(&["a.ops.example"]));
     let files = dqlite::blocking::Admin::new(&place.client(operator)).dump("app");
     assert!(!files.unwrap().is_empty());
+}
+
+/// Passes bytes on in pieces of one to seven, both ways.
+fn in_pieces(to: String) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let carry = |mut from: TcpStream, mut to: TcpStream| {
+        std::thread::spawn(move || {
+            let mut piece = [0; 7];
+            for turn in 0.. {
+                let size = turn % piece.len() + 1;
+                match from.read(&mut piece[..size]) {
+                    Ok(read @ 1..) if to.write_all(&piece[..read]).is_ok() => {}
+                    _ => return to.shutdown(std::net::Shutdown::Write),
+                }
+            }
+            Ok(())
+        })
+    };
+    std::thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let far = TcpStream::connect(&to).unwrap();
+            far.set_nodelay(true).unwrap();
+            near.set_nodelay(true).unwrap();
+            carry(near.try_clone().unwrap(), far.try_clone().unwrap());
+            carry(far, near);
+        }
+    });
+    address
+}
+
+#[test]
+fn records_in_pieces_are_put_together() {
+    let place = Place::start(1);
+    let through: Address = in_pieces(place.address(0).to_owned()).parse().unwrap();
+    let config = place.client(place.files("app"));
+    let deadline = || Instant::now() + Duration::from_secs(20);
+    let standing = dqlite_client::blocking::probe(&config, &through, deadline()).unwrap();
+    assert_eq!(standing.members.len(), 1);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let asked = dqlite_client::cluster::tokio::probe(&config, &through, deadline());
+    assert_eq!(runtime.block_on(asked).unwrap(), standing);
 }
