@@ -9,6 +9,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := .engine
+SUITES := $(CURDIR)/.suites
 EXECUTABLE := python/dqlite/_bin/dqlite
 RUST_SOURCES := $(shell find crates -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 NATIVE := $(VENV)/.native
@@ -43,6 +44,15 @@ test: build ## every test: Rust, documentation examples, Python
 	cargo test --locked --doc
 	$(BIN)/pytest
 
+.PHONY: test-sqlalchemy
+test-sqlalchemy: build $(SUITES)/sqlalchemy-2.0 $(SUITES)/sqlalchemy-2.1 ## SQLAlchemy's dialect suite, 2.0 and 2.1, sync and asyncio
+	PYTHONPATH=$(SUITES)/sqlalchemy-2.0:python $(BIN)/python python/suites/sqlalchemy/run.py
+	PYTHONPATH=$(SUITES)/sqlalchemy-2.1:python $(BIN)/python python/suites/sqlalchemy/run.py
+
+.PHONY: test-django
+test-django: build $(SUITES)/django ## Django's own tests on the backend dqlite.django
+	PYTHONPATH=$(SUITES)/django/lib:$(CURDIR)/python $(BIN)/python python/suites/django/run.py $(SUITES)/django/source
+
 .PHONY: verify
 verify: build $(BIN)/.gates ## the read-only checks: formats, lints, types, documentation, licences
 	cargo fmt --all --check
@@ -76,7 +86,7 @@ ci: verify bench-counts test ## what a submission must pass, from a fresh clone
 
 .PHONY: clean
 clean: ## remove everything that was built or fetched
-	rm -rf target $(VENV) $(ENGINE) python/dqlite/_bin dist
+	rm -rf target $(VENV) $(ENGINE) $(SUITES) python/dqlite/_bin dist
 
 $(ENGINE)/BUNDLE.json: tools/engine-bundle
 	tools/engine-bundle $(ENGINE)
@@ -96,6 +106,14 @@ $(BIN)/.gates: $(BIN)/.tools
 	$(BIN)/pip install --quiet --group lint
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	@touch $@
+
+$(SUITES)/sqlalchemy-%: | $(BIN)/.tools
+	$(BIN)/pip install --quiet --target $@ "sqlalchemy[asyncio]~=$*.0"
+
+$(SUITES)/django: | $(BIN)/.tools
+	$(BIN)/pip install --quiet --target $@/lib "Django~=5.2.0" jinja2 pyyaml tblib tzdata
+	$(BIN)/pip download --quiet --no-deps --no-binary :all: --dest $@ "Django~=5.2.0"
+	mkdir -p $@/source && tar -xzf $@/*.tar.gz -C $@/source --strip-components 1
 
 $(EXECUTABLE): $(RUST_SOURCES)
 	cargo build --locked --release -p dqlite-cli

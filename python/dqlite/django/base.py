@@ -55,7 +55,11 @@ class DatabaseWrapper(sqlite.DatabaseWrapper):
         mode = str(params.pop("transaction_mode", None) or "IMMEDIATE").upper()
         if mode not in self.transaction_modes:
             known = ", ".join(repr(mode) for mode in sorted(self.transaction_modes))
-            text = f"OPTIONS['transaction_mode'] must be one of {known}, got {mode!r}"
+            text = (
+                f"settings.DATABASES[{self.alias!r}]['OPTIONS']['transaction_mode'] is improperly "
+                f"configured to '{settings['OPTIONS']['transaction_mode']}'. Use one of {known}, "
+                "or None."
+            )
             raise ImproperlyConfigured(text)
         self.transaction_mode = mode
         self.init_commands = str(params.pop("init_command", "")).split(";")

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 from django.db import NotSupportedError
-from django.db.models import aggregates, lookups
-from django.db.models.functions import math, text
+from django.db.models import DecimalField, aggregates, lookups
+from django.db.models.functions import comparison, math, text
 
 Compiled: TypeAlias = tuple[str, Any]
 
@@ -85,7 +85,10 @@ def _function(node: Any, compiler: Any, _connection: Any) -> Compiled:
     names, body = _FUNCTIONS[type(node)]
     sources = [compiler.compile(source) for source in node.get_source_expressions()]
     params = tuple(value for _sql, values in sources for value in values)
-    return named(names, body, *(sql for sql, _values in sources)), params
+    sql = named(names, body, *(sql for sql, _values in sources))
+    # Decimals are bound as text, which only compares with what has the affinity of numbers.
+    decimal = isinstance(node.output_field, DecimalField)
+    return f"CAST({sql} AS NUMERIC)" if decimal else sql, params
 
 
 def _reverse(node: Any, compiler: Any, _connection: Any) -> Compiled:
@@ -94,11 +97,25 @@ def _reverse(node: Any, compiler: Any, _connection: Any) -> Compiled:
     return _REVERSE.format(a=sql), (*params, *params)
 
 
+def _cast(node: Any, compiler: Any, _connection: Any) -> Compiled | None:
+    form = _CASTS.get(node.output_field.get_internal_type())
+    if form is None:
+        return None
+    (source,) = node.get_source_expressions()
+    sql, params = compiler.compile(source)
+    return form.format(sql), params
+
+
 def _random(_node: Any, _compiler: Any, _connection: Any) -> Compiled:
     return RANDOM, ()
 
 
-_KNOWN: Final[dict[type, Callable[[Any, Any, Any], Compiled]]] = {
+_CASTS: Final = {
+    "DateField": "date({})",
+    "DateTimeField": "strftime('%%Y-%%m-%%d %%H:%%M:%%f', {})",
+}
+_KNOWN: Final[dict[type, Callable[[Any, Any, Any], Compiled | None]]] = {
+    comparison.Cast: _cast,
     **dict.fromkeys(_FUNCTIONS, _function),
     text.Reverse: _reverse,
     math.Random: _random,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django.db import InterfaceError
 from django.db.backends.sqlite3 import features as sqlite
 from django.utils.functional import cached_property
 
@@ -23,6 +24,7 @@ class DatabaseFeatures(sqlite.DatabaseFeatures):
     can_introspect_json_field = True
     has_json_object_function = True
     has_select_for_update = False
+    closed_cursor_error_class = InterfaceError
     supports_regex_backreferencing = False
     introspected_field_types: ClassVar[Any]
 

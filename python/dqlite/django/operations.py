@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, NotSupportedError
+from django.db import DatabaseError, NotSupportedError, OperationalError
 from django.db.backends.sqlite3 import operations as sqlite
 
 from dqlite.django import temporal
@@ -116,7 +116,7 @@ class DatabaseOperations(sqlite.DatabaseOperations):
         try:
             return form(sql, tzname if settings.USE_TZ else None, stored)
         except temporal.UnsupportedZoneError as error:
-            text = f"SQL knows UTC and fixed offsets; the time zone {error} has changing ones"
+            text = f"dates stored in the time zone {error}, whose offset changes, have no order"
             raise NotSupportedError(text) from None
 
 
@@ -125,7 +125,7 @@ def _part(form: Callable[[str, str], str], lookup: str, sql: str) -> str:
         return form(lookup.lower(), sql)
     except KeyError:
         text = f"Unsupported lookup type: {lookup!r}"
-        raise ValueError(text) from None
+        raise OperationalError(text) from None
 
 
 def _quoted(value: Any) -> str:

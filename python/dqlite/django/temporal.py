@@ -1,3 +1,4 @@
+# pyright: basic
 """Dates and times in SQL. PURE.
 
 They are stored as text: ``YYYY-MM-DD``, ``HH:MM:SS[.ffffff]``, or both with a space between.
@@ -8,12 +9,16 @@ Per cent signs are doubled: Django's placeholders are.
 from __future__ import annotations
 
 import datetime as dt
-import re
+import functools
 import zoneinfo
 from typing import Final
 
+from django.db.backends.utils import split_tzname_delta
+
 from dqlite.django.expressions import named
 
+_STEP: Final = 7 * 86_400
+_UNTIL: Final = 80 * 365 * 86_400
 _THURSDAY: Final = "date({0}, '-3 days', 'weekday 4')"
 
 _EXTRACT: Final = {
@@ -57,14 +62,26 @@ _OF_DAY: Final = (
 
 
 class UnsupportedZoneError(Exception):
-    """A time zone whose offset changes: SQL does not know when."""
+    """Dates are stored in a time zone whose offset changes: some exist twice, others never."""
 
 
 def shifted(sql: str, zone: str | None, stored: str) -> str:
     """Return a stored date and time as the clocks of `zone` show it, whole seconds only."""
-    minutes = _minutes_between(zone, stored)
     value = f"substr({sql}, 1, 19)"
-    return f"datetime({value}, '{minutes:+d} minutes')" if minutes else value
+    if zone is None or zone == stored:
+        return value
+    first, changes = _offsets(zone)
+    home = _fixed(stored)
+    if not changes:
+        seconds = first - home
+        return f"datetime({value}, '{seconds:+d} seconds')" if seconds else value
+    steps: list[str] = []
+    offset = first
+    for moment, following in changes:
+        steps.append(f"WHEN v < '{_text(moment + home)}' THEN '{offset - home:+d} seconds'")
+        offset = following
+    steps.append(f"ELSE '{offset - home:+d} seconds'")
+    return named("v", f"datetime(v, CASE {' '.join(steps)} END)", value)
 
 
 def extract(lookup: str, sql: str) -> str:
@@ -123,34 +140,46 @@ def moved(connector: str, left: str, right: str) -> str:
     )
 
 
-def _minutes_between(zone: str | None, stored: str) -> int:
-    """Return what has to be added to what is stored in one zone to get what another one shows."""
-    if zone is None or zone == stored:
-        return 0
-    return _offset(zone) - _offset(stored)
+def _fixed(zone: str) -> int:
+    """Return the seconds east of UTC; UnsupportedZoneError if they change."""
+    first, changes = _offsets(zone)
+    if changes:
+        raise UnsupportedZoneError(zone)
+    return first
 
 
-def _offset(zone: str) -> int:
-    """Return the minutes east of UTC; UnsupportedZoneError if they change."""
-    name, sign, hours, minutes = _split(zone)
-    own = (int(hours) * 60 + int(minutes)) * (-1 if sign == "-" else 1) if sign else 0
-    return own + (_fixed(name) if name else 0)
+@functools.lru_cache(64)
+def _offsets(zone: str) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """Return the seconds east of UTC in 1970, and when they became what until 2050.
+
+    Moments are in seconds since 1970. Django's names may end with an offset of their own.
+    """
+    name, sign, away = split_tzname_delta(zone)
+    hours, minutes = map(int, away.split(":")) if away else (0, 0)
+    own = (hours * 3600 + minutes * 60) * (-1 if sign == "-" else 1)
+    clock = zoneinfo.ZoneInfo(name or "UTC")
+    offset = first = _offset_at(clock, 0)
+    changes: list[tuple[int, int]] = []
+    for day in range(_STEP, _UNTIL, _STEP):
+        following = _offset_at(clock, day)
+        if following != offset:
+            changes.append((_when(clock, day - _STEP, day, following), following + own))
+            offset = following
+    return first + own, tuple(changes)
 
 
-def _split(zone: str) -> tuple[str, str, str, str]:
-    match = re.fullmatch(r"(.*?)(?:([+-])(\d{1,2}):(\d{2}))?", zone)
-    assert match is not None  # noqa: S101 - every text matches
-    return match[1], match[2] or "", match[3] or "0", match[4] or "0"
+def _when(clock: zoneinfo.ZoneInfo, before: int, after: int, offset: int) -> int:
+    """Return the moment at which an offset came into force."""
+    while after - before > 1:
+        middle = (before + after) // 2
+        before, after = (before, middle) if _offset_at(clock, middle) == offset else (middle, after)
+    return after
 
 
-def _fixed(name: str) -> int:
-    if name.upper() in {"UTC", "GMT", "Z"}:
-        return 0
-    zone = zoneinfo.ZoneInfo(name)
-    moments = [
-        dt.datetime(year, month, 1, tzinfo=zone) for year in (1970, 2000, 2030) for month in (1, 7)
-    ]
-    offsets = {moment.utcoffset() for moment in moments}
-    if len(offsets) > 1 or None in offsets:
-        raise UnsupportedZoneError(name)
-    return int(sum((offset.total_seconds() for offset in offsets if offset), 0.0)) // 60
+def _offset_at(clock: zoneinfo.ZoneInfo, moment: int) -> int:
+    offset = dt.datetime.fromtimestamp(moment, clock).utcoffset()
+    return 0 if offset is None else int(offset.total_seconds())
+
+
+def _text(moment: int) -> str:
+    return dt.datetime.fromtimestamp(moment, dt.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
