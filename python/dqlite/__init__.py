@@ -64,6 +64,7 @@ from dqlite.node import Node
 from dqlite.transaction import Transaction
 
 if TYPE_CHECKING:
+    from dqlite._rerun import new_token
     from dqlite import aio as aio
     from dqlite import wire as wire
     from dqlite.aio import Pool as Pool
@@ -123,10 +124,11 @@ __all__ = [
     "aio",
     "connect",
     "create_pool",
+    "new_token",
     "wire",
 ]
 
-_LAZY = {"Pool": "dqlite.aio", "create_pool": "dqlite.aio"}
+_LAZY = {"Pool": "dqlite.aio", "create_pool": "dqlite.aio", "new_token": "dqlite._rerun"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable
 from types import EllipsisType, TracebackType
 from typing import Any, Final, NoReturn
 
 from dqlite import _native, exceptions
 from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
+from dqlite._rerun import UNSET
 from dqlite.aio._core import Core
+from dqlite.aio._rerun import run_transaction
 from dqlite.aio.cursor import Cursor, Execution, gathered
 from dqlite.aio.statement import PreparedStatement
 from dqlite.aio.transaction import Transaction
@@ -234,6 +236,36 @@ class Connection:
         the first write. Inside another block it is a savepoint.
         """
         return Transaction(self._core, mode, force_rollback=force_rollback, timeout=timeout)
+
+    async def run_transaction(
+        self,
+        fn: Callable[..., Awaitable[Any]],
+        /,
+        *args: Any,
+        mode: Mode = "immediate",
+        attempts: int = 8,
+        timeout: float = 30.0,
+        token: str | bytes | None = None,
+        if_applied: Any = UNSET,
+    ) -> Any:
+        """Run ``await fn(connection, *args)`` inside a transaction and return its result.
+
+        It may run several times, so its effects must be in the database only: it runs again after
+        BUSY, a lost leader or a lost session, at most `attempts` times within `timeout` seconds.
+        With a `token` that is unique for the intended effect (`dqlite.new_token` makes one), it
+        also runs again when the answer to COMMIT was lost, and takes effect exactly once; without,
+        that is an AmbiguousCommitError. If somebody else used the token before:
+        AlreadyAppliedError, or `if_applied` where that is given.
+        """
+        return await run_transaction(
+            self,
+            lambda: fn(self, *args),
+            mode=mode,
+            attempts=attempts,
+            timeout=timeout,
+            token=token,
+            if_applied=if_applied,
+        )
 
     async def close(self) -> None:
         """Drop the session; an open transaction is rolled back by that. Idempotent."""

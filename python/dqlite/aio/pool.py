@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+)
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from types import EllipsisType, TracebackType
@@ -12,6 +19,7 @@ from typing import Any
 from dqlite import _native, exceptions
 from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
+from dqlite._rerun import UNSET
 from dqlite.aio._lender import Lender, Limits
 from dqlite.aio.connection import Connection
 from dqlite.aio.cursor import Cursor, gathered
@@ -134,6 +142,29 @@ class Pool:
         """
         async with self.acquire() as connection, connection.transaction(mode, timeout=timeout):
             yield connection
+
+    async def run_transaction(
+        self,
+        fn: Callable[..., Awaitable[Any]],
+        /,
+        *args: Any,
+        mode: Mode = "immediate",
+        attempts: int = 8,
+        timeout: float = 30.0,
+        token: str | bytes | None = None,
+        if_applied: Any = UNSET,
+    ) -> Any:
+        """Do `Connection.run_transaction` on a connection of the pool."""
+        async with self.acquire() as connection:
+            return await connection.run_transaction(
+                fn,
+                *args,
+                mode=mode,
+                attempts=attempts,
+                timeout=timeout,
+                token=token,
+                if_applied=if_applied,
+            )
 
     def get_size(self) -> int:
         """Return how many connections there are or are being opened."""
