@@ -64,9 +64,9 @@ from dqlite.node import Node
 from dqlite.transaction import Transaction
 
 if TYPE_CHECKING:
-    from dqlite._rerun import new_token
     from dqlite import aio as aio
     from dqlite import wire as wire
+    from dqlite._rerun import new_token
     from dqlite.aio import Pool as Pool
     from dqlite.aio import create_pool as create_pool
 
