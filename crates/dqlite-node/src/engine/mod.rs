@@ -20,6 +20,7 @@ mod load;
 mod locate;
 mod process;
 mod raw;
+mod snapshot_form;
 mod state;
 
 pub use bundle::{Bundle, BundleError, SELF, executable, reexec_through_bundle};

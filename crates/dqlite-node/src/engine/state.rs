@@ -20,6 +20,7 @@ use libdqlite_sys::{Library, SNAPSHOT_TRAILING_DYNAMIC, Symbols, Version};
 
 use crate::engine::dial::Dialer;
 use crate::engine::raw::{EngineError, Raw};
+use crate::engine::snapshot_form;
 
 /// Longer data directories are cut silently by the engine.
 const DATA_DIR_BYTES_MAX: usize = 894;
@@ -166,7 +167,7 @@ impl Engine<Created> {
                 let code = (c.dqlite_node_set_block_size)(node, bytes as usize);
                 raw.check("block_size_bytes", code)?;
             }
-            if let Some(on) = config.snapshot_compression {
+            if let Some(on) = compression(config) {
                 let code = (c.dqlite_node_set_snapshot_compression)(node, on);
                 raw.check("snapshot_compression", code)?;
             }
@@ -286,6 +287,21 @@ impl Engine<Running> {
         self.raw.is_running = false;
         Ok(())
     }
+}
+
+/// As configured, unless the snapshots that are there have the other form. A directory that cannot
+/// be read is refused by the engine itself.
+fn compression(config: &EngineConfig) -> Option<bool> {
+    let newest = snapshot_form::look(&config.data_dir).ok().flatten();
+    let choice = snapshot_form::choose(config.snapshot_compression, newest.as_deref());
+    if choice.overrides {
+        tracing::warn!(
+            compression = choice.compression,
+            "snapshot_compression is as in the snapshots that are there, which the engine could \
+             not read otherwise"
+        );
+    }
+    choice.compression
 }
 
 fn text(option: &'static str, bytes: &[u8]) -> Result<CString, EngineError> {

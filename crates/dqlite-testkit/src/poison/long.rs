@@ -214,6 +214,7 @@ fn unread_result(scene: &mut Scene) {
     let mut wire = scene.open();
     scene.prepare(&mut wire, &[FILL, FILL]);
     wire.send_query("SELECT a.*, b.* FROM t a, t b");
+    wire.settle();
     let (answer, _) = short(scene, SOON);
     scene.fine("SELECT 1", &answer);
     scene.restart(0);

@@ -207,6 +207,9 @@ impl Victim {
                 let Some(node) = nodes[index].take() else {
                     return Ok(());
                 };
+                if let Some(ended) = node.ended() {
+                    return Err(format!("dies ({ended}){}", last(&node)));
+                }
                 match node.stop(PATIENCE).map_err(|e| e.to_string())? {
                     Some(ended) if ended.success() => Ok(()),
                     Some(ended) => Err(format!("dies at stop ({ended}){}", last(&node))),

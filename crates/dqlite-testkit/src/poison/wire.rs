@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dqlite_proto::frame::HANDSHAKE;
@@ -16,6 +17,8 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 /// This many messages of a result without a row: it will never end.
 const EMPTY_MAX: usize = 8;
 const TEXT_MAX: usize = 4096;
+/// Nothing more for so long means that the sender is stuck.
+const SETTLED: Duration = Duration::from_millis(300);
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,6 +205,21 @@ impl Wire {
     /// Reads one message, whatever it is, and no more.
     pub fn message(&mut self) -> io::Result<(Header, Bytes)> {
         self.frame(Instant::now() + self.patience)
+    }
+
+    /// Waits until no more arrives for a while, without reading any of it.
+    pub fn settle(&self) {
+        let mut bytes = vec![0; 16 << 20];
+        let mut last = 0;
+        let deadline = Instant::now() + self.patience;
+        while let Some(socket) = self.socket.as_ref().filter(|_| Instant::now() < deadline) {
+            let arrived = socket.peek(&mut bytes).unwrap_or_default();
+            if arrived > 0 && arrived == last {
+                return;
+            }
+            last = arrived;
+            thread::sleep(SETTLED);
+        }
     }
 
     fn read(&mut self, deadline: Instant) -> io::Result<Answer> {
