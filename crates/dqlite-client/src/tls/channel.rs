@@ -118,9 +118,10 @@ impl Channel {
         let room = SHOWN_MAX.saturating_sub(self.first.len());
         self.first.extend(bytes.iter().take(room));
         while !bytes.is_empty() {
-            let read = self.tls.read_tls(&mut bytes);
-            if matches!(read, Ok(0)) {
-                return Ok(false);
+            match self.tls.read_tls(&mut bytes) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(error) => return Err(TlsError::new(error.to_string())),
             }
             let state = match self.tls.process_new_packets() {
                 Ok(state) => state,
