@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import warnings
 from collections.abc import AsyncGenerator, Generator, Sequence
@@ -36,8 +37,8 @@ __all__ = ["DialFunc", "DqliteConnection", "is_no_transaction_error"]
 
 _RESULT: Final = _native.Projection("result", "list", "client")
 _TYPED: Final = _native.Projection("result", "list", "client", tags=True)
-_DICTS: Final = _native.Projection("all", "dict", "client")
-_LISTS: Final = _native.Projection("all", "list", "client")
+_DICTS: Final = _native.Projection("stream", "dict", "client")
+_LISTS: Final = _native.Projection("stream", "list", "client")
 _DICT: Final = _native.Projection("first", "dict", "client")
 _VALUE: Final = _native.Projection("value", "list", "client")
 
@@ -182,13 +183,11 @@ class DqliteConnection:
 
     async def fetch(self, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
         """Return all rows as dicts; of equal names the last counts."""
-        rows: list[dict[str, Any]] = await self._perform(_DICTS, sql, params)
-        return rows
+        return await self._all_rows(_DICTS, sql, params)
 
     async def fetchall(self, sql: str, params: Sequence[Any] | None = None) -> list[list[Any]]:
         """Return all rows as lists."""
-        rows: list[list[Any]] = await self._perform(_LISTS, sql, params)
-        return rows
+        return await self._all_rows(_LISTS, sql, params)
 
     async def fetchone(
         self, sql: str, params: Sequence[Any] | None = None
@@ -270,6 +269,48 @@ class DqliteConnection:
             core.terminate()
             raise too_many_rows(limit)
         return done
+
+    async def _all_rows(
+        self, projection: _native.Projection, sql: str, params: Sequence[Any] | None
+    ) -> list[Any]:
+        """Return all rows, counted while they come: a result beyond the limit is not read on."""
+        args = () if params is None else (values(params),)
+        core = self._session()
+        with self._alone(), their_errors(core.address):
+            done: Any = await core.perform(projection, sql, args)
+            if isinstance(done, _native.Stream):
+                return await self._gather(core, done)
+            rows: list[Any] = [] if done is None else done.rows
+            self._check_count(core, rows)
+            return rows
+
+    async def _gather(self, core: Core, stream: _native.Stream) -> list[Any]:
+        rows: list[Any] = []
+        session = core.session
+        while True:
+            lot = stream.take()
+            rows += lot
+            self._check_count(core, rows)
+            if session is None or (stream.done and not lot):
+                return rows
+            waiting = session.more(stream)
+            if waiting is None:
+                continue
+            try:
+                came, _ = await asyncio.wait([waiting], timeout=self._timeout)
+            except BaseException:
+                session.leave(stream)
+                raise
+            if not came:
+                core.terminate()
+                text = f"no further rows within {self._timeout} s"
+                raise canonical.StatementTimeoutError(text, outcome="refused")
+
+    def _check_count(self, core: Core, rows: list[Any]) -> None:
+        limit = self._max_total_rows
+        if limit is not None and len(rows) > limit:
+            core.terminate()
+            raise too_many_rows(limit)
 
     @contextlib.contextmanager
     def _alone(self) -> Generator[None, None, None]:

@@ -166,6 +166,15 @@ async def test_more_rows_than_allowed(trio) -> None:
     await conn.close()
 
 
+async def test_a_result_beyond_the_limit_is_not_read_on(trio) -> None:
+    conn = await connect(trio.addresses[0], max_total_rows=5000)
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n{}) SELECT i FROM n"
+    assert len(await conn.fetchall(count.format(" LIMIT 5000"))) == 5000
+    with pytest.raises(dqliteclient.ProtocolError, match="max_total_rows"):
+        await conn.fetchall(count.format(""))  # an endless one
+    await conn.close()
+
+
 async def test_life_cycle(trio) -> None:
     conn = DqliteConnection(trio.addresses[1])
     assert (conn.address, conn.closed, conn.is_connected) == (trio.addresses[1], False, False)
