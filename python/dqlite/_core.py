@@ -72,6 +72,16 @@ class Core:
                     state.abandoned(sql)
                 raise
 
+    def read_on(self, session: _native.Connection, stream: _native.Stream) -> None:
+        """Wait until a stream has more rows, or ends. For cursors."""
+        seconds = self._state.options.timeout
+        with self._gate.turn(seconds):
+            try:
+                session.wait_more(stream, seconds)
+            except exceptions.Error:
+                self._state.judge(session)
+                raise
+
     def open(self) -> None:
         """Find the leader and open the database unless that is done."""
         with self._gate.turn(None):

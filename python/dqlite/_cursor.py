@@ -22,6 +22,13 @@ class Gathered:
         self.rowcount = 0
         self.lastrowid: int | None = None
 
+    @classmethod
+    def described(cls, stream: _native.Stream) -> Gathered:
+        """Return what is known of a result whose rows still come."""
+        made = cls()
+        made.columns, made.tags, made.rowcount = stream.columns, stream.tags, -1
+        return made
+
     def add(self, result: _native.Result) -> None:
         """Add the answer of one run."""
         self.columns = result.columns

@@ -20,7 +20,7 @@ def run(connection: Connection, script: str, timeout: Timeout) -> None:
         connection.commit()
     for index, (line, sql) in enumerate(_native.split_lines(script)):
         try:
-            connection.run(sql, (), "tuple", timeout)
+            connection.cursor().execute(sql, timeout=timeout).close()
         except exceptions.Error as error:
             error.index, error.line = index, line
             add_note = getattr(error, "add_note", None)

@@ -25,6 +25,7 @@ class Projections:
         self.all = _native.Projection("all", types=types)
         self.first = _native.Projection("first", types=types)
         self.result = _native.Projection("result", types=types)
+        self._streamed: dict[Shape, _native.Projection] = {}
         self._shaped: dict[Shape, _native.Projection] = {"record": self.result}
 
     def shaped(self, row: Shape) -> _native.Projection:
@@ -32,6 +33,12 @@ class Projections:
         if row not in self._shaped:
             self._shaped[row] = _native.Projection("result", row, self._types)
         return self._shaped[row]
+
+    def streamed(self, row: Shape) -> _native.Projection:
+        """Ask for rows as they come."""
+        if row not in self._streamed:
+            self._streamed[row] = _native.Projection("stream", row, self._types)
+        return self._streamed[row]
 
     def cell(self, column: int) -> _native.Projection:
         """One cell of the first row."""

@@ -316,14 +316,13 @@ class Connection(Core):
 
     def run(
         self, sql: str, params: Params, shape: Shape, timeout: Timeout
-    ) -> _native.Result | None:
-        """Run one statement with one set of parameters. For cursors."""
-        result: _native.Result | None = self.perform(
-            self._state.projections.shaped(shape), sql, one_set(params), timeout
-        )
-        if result is not None and result.rowcount > 0:
-            self._total_changes += result.rowcount
-        return result
+    ) -> tuple[_native.Result | _native.Stream | None, _native.Connection | None]:
+        """Run one statement; its answer, and the session that reads the rest. For cursors."""
+        projection = self._state.projections.streamed(shape)
+        answer = self.perform(projection, sql, one_set(params), timeout)
+        if isinstance(answer, _native.Result) and answer.rowcount > 0:
+            self._total_changes += answer.rowcount
+        return answer, self._state.session
 
     def run_each(
         self, sql: str, sets: Iterable[Params], shape: Shape, timeout: Timeout

@@ -42,23 +42,32 @@ class Cursor(Rows):
     def execute(self, sql: str, params: Params = (), /, *, timeout: Timeout = ...) -> Cursor:
         """Run one statement, forget the rows of the one before, and return this cursor."""
         self._check()
-        self._take(None)
+        self._leave()
         shape = self._shape()
-        self._show(self._connection.run(sql, params, shape or "tuple", timeout), shape)
+        answer, session = self._connection.run(sql, params, shape or "tuple", timeout)
+        if isinstance(answer, _native.Stream) and session is not None:
+            self._take(Gathered.described(answer))
+            self._rows = self._reading(answer, session)
+        elif not isinstance(answer, _native.Stream):
+            self._take(answer)
+        if shape is None:
+            self._rows = self._made(self._rows)
         return self
 
     def executemany(self, sql: str, sets: Iterable[Params], /, *, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.executemany`; `rowcount` is the sum."""
         self._check()
-        self._take(None)
+        self._leave()
         shape = self._shape()
-        self._show(self._connection.run_each(sql, sets, shape or "tuple", timeout), shape)
+        self._take(self._connection.run_each(sql, sets, shape or "tuple", timeout))
+        if shape is None:
+            self._rows = self._made(self._rows)
         return self
 
     def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.executescript`."""
         self._check()
-        self._take(None)
+        self._leave()
         self._connection.executescript(script, timeout=timeout)
         return self
 
@@ -75,7 +84,8 @@ class Cursor(Rows):
         return self._all()
 
     def close(self) -> None:
-        """Let go of the rows; idempotent."""
+        """Let go of the rows; the rest of a result that still comes is dropped. Idempotent."""
+        self._leave()
         self._close()
 
     def setinputsizes(self, sizes: Any, /) -> None:
@@ -119,18 +129,30 @@ class Cursor(Rows):
         tb: TracebackType | None,
     ) -> None:
         """Close it."""
-        self._close()
-
-    def _show(self, result: _native.Result | Gathered | None, shape: Shape | None) -> None:
-        self._take(result)
-        if shape is None and result is not None:
-            self._rows = self._made(result)
+        self.close()
 
     def _shape(self) -> Shape | None:
         """Return the shape of rows that the decoder builds; None if `_made` makes them."""
         return shape_of(self.row_factory)
 
-    def _made(self, result: _native.Result | Gathered) -> Iterator[Any]:
+    def _made(self, rows: Iterator[Any]) -> Iterator[Any]:
         """Make rows of tuples, one at a time as they are fetched."""
         factory = self.row_factory or tuple_row
-        return (factory(self, row) for row in result.rows)
+        return (factory(self, row) for row in rows)
+
+    def _reading(self, stream: _native.Stream, session: _native.Connection) -> Iterator[Any]:
+        """Give rows as they come; the rest is dropped when nobody wants it any more."""
+        try:
+            while True:
+                rows = stream.take()
+                yield from rows
+                if not rows:
+                    if stream.done:
+                        return
+                    self._connection.read_on(session, stream)
+        finally:
+            if not (stream.done or session.foreign):
+                session.leave(stream)
+
+    def _leave(self) -> None:
+        self._take(None)  # the iterator that reads a stream ends with it

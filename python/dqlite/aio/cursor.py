@@ -103,10 +103,7 @@ class Cursor(Rows):
             self._stream, self._session = answer, session
             if self._prefetch is not None:
                 answer.prefetch(self._prefetch)
-            described = Gathered()
-            described.columns, described.tags = answer.columns, answer.tags
-            described.rowcount = -1
-            self._take(described)
+            self._take(Gathered.described(answer))
         else:
             self._take(answer)
             self._rows = self._through(self._rows)

@@ -20,6 +20,7 @@ from dqlite._cursor import Gathered, Rows
 from dqlite._options import TLS, Target, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.aio._core import Core
+from dqlite.aio._many import perform_many
 from dqlite.aio.connection import Connection as Native
 from dqlite.dbapi._adapt import adapted
 
@@ -119,16 +120,8 @@ class Connection:
     async def run_each(self, sql: str, sets: Iterable[Params]) -> Gathered:
         """Run one statement with each set of parameters, all or nothing. For cursors."""
         await self._imply(sql)
-        projection, gathered, index = self._core.projections.shaped("tuple"), Gathered(), 0
-        async with self._native.transaction():
-            try:
-                for params in sets:
-                    answer = await self._core.perform(projection, sql, one_set(adapted(params)))
-                    gathered.add(answer)
-                    index += 1
-            except exceptions.Error as error:
-                error.index = index
-                raise
+        gathered, projection = Gathered(), self._core.projections.shaped("tuple")
+        gathered.add(await perform_many(self._core, projection, sql, map(adapted, sets), ...))
         return gathered
 
     async def _imply(self, sql: str) -> None:

@@ -52,18 +52,13 @@ class Cursor(cursor.Cursor):
     def _shape(self) -> Shape | None:
         return None if self._parses and has_converters() else super()._shape()
 
-    def _made(self, result: _native.Result | Gathered) -> Iterator[Any]:
+    def _made(self, rows: Iterator[Any]) -> Iterator[Any]:
+        result = self._result
+        if not self._parses or result is None:
+            return super()._made(rows)
         factory = self.row_factory or tuple_row
-        if not self._parses or not result.rows:
-            return super()._made(result)
-        converters = _converters(result, self._parses)
-        return (
-            factory(
-                self,
-                tuple(_converted(value, to) for value, to in zip(row, converters, strict=True)),
-            )
-            for row in result.rows
-        )
+        to = _converters(result, self._parses)
+        return (factory(self, tuple(map(_converted, row, to))) for row in rows)
 
 
 def check_cursor(made: Any) -> Cursor:

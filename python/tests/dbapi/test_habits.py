@@ -144,6 +144,32 @@ def test_the_autocommit_attribute_works_on_every_python(ours: Any, url: str) -> 
     a.close()
 
 
+def test_iteration_is_lazy_and_can_be_abandoned(c: Any) -> None:
+    numbers = "with recursive n(i) as (select 1 union all select i + 1 from n limit 3000000)"
+    started = time.monotonic()
+    cursor = c.execute(f"{numbers} select i from n")
+    assert next(cursor)[0] == 1
+    first = time.monotonic() - started
+    cursor.close()
+    assert c.execute("select 1").fetchone() == (1,)
+    everything = time.monotonic() - started
+    assert first < 5
+    assert everything < 10
+
+
+def test_a_statement_may_run_while_rows_of_another_are_read(c: Any) -> None:
+    with c:
+        c.executemany("insert into t(a) values (?)", ((i,) for i in range(5000)))
+    seen = 0
+    for (number,) in c.execute("select id from t order by id"):
+        seen += 1
+        if number % 1000 == 0:
+            c.execute("update t set b = 'x' where id = ?", (number,))
+    c.commit()
+    assert seen == 5000
+    assert c.execute("select count(*) from t where b = 'x'").fetchone() == (5,)
+
+
 def test_values_keep_type_and_size(c: Any) -> None:
     values = (2**63 - 1, -(2**63), b"\0\xff", None, 1.5, b"", "", "žluťoučký")
     got = tuple(c.execute("select ?,?,?,?,?,?,?,?", values).fetchone())
