@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dqlite_proto::outcome::After;
+use dqlite_proto::sql::StatementKind;
 use dqlite_proto::{
     DecodeError, Failure, Params, Progress, Request, Response, RowsFrame, Session, Ticket,
     Violation,
@@ -66,7 +67,7 @@ impl Batch {
         in_transaction: bool,
     ) -> PyResult<Self> {
         let py = sets.py();
-        let counts = statement.kind().is_some_and(|kind| kind.counts_rows());
+        let counts = statement.kind().is_some_and(StatementKind::counts_rows);
         if !counts {
             let text = "executemany is for INSERT, REPLACE, UPDATE and DELETE";
             return Err(errors::programming(py, text));

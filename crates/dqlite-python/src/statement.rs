@@ -21,6 +21,10 @@ const KNOWN_BYTES_MAX: usize = 4096;
 static KNOWN: Mutex<Option<HashMap<String, Arc<Statement>>>> = Mutex::new(None);
 
 /// One statement, read once.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, read from the text once"
+)]
 #[derive(Debug)]
 pub(crate) struct Statement {
     sql: String,
@@ -290,6 +294,7 @@ pub(crate) fn split(script: &str) -> Vec<String> {
 }
 
 /// The statements of a script, each with the number of the line where it begins.
+#[expect(clippy::naive_bytecount, reason = "scripts are read once, and short")]
 #[pyfunction]
 pub(crate) fn split_lines(script: &str) -> Vec<(usize, String)> {
     let (mut line, mut at) = (1, 0);
