@@ -246,10 +246,11 @@ fn administration_and_dumps_work() {
 
 /// Writes through a pool while leaders change; every acknowledged write must be there.
 fn counts_exactly(engine: &Engine, change: impl Fn(&StockCluster)) {
-    let cluster = StockCluster::start(3, &engine.options).unwrap();
+    let cluster = StockCluster::start(3, &engine.options).expect("a cluster");
     let config = config(&cluster.addresses());
-    let pool = Pool::new(&config, Options::default().with_max(4)).unwrap();
-    pool.execute("CREATE TABLE t (n INTEGER)", ()).unwrap();
+    let pool = Pool::new(&config, Options::default().with_max(4)).expect("a pool");
+    let table = "CREATE TABLE t (n INTEGER)";
+    pool.execute(table, ()).expect("a table");
     let stop = AtomicBool::new(false);
     let [acknowledged, unknown] = [AtomicU64::new(0), AtomicU64::new(0)];
     thread::scope(|scope| {
@@ -278,8 +279,8 @@ fn counts_exactly(engine: &Engine, change: impl Fn(&StockCluster)) {
         more(acknowledged.load(Ordering::SeqCst));
         stop.store(true, Ordering::SeqCst);
     });
-    let row = pool.query_one("SELECT count(*) FROM t", ()).unwrap();
-    let stored = u64::try_from(row.get::<i64>(0).unwrap()).unwrap();
+    let row = pool.query_one("SELECT count(*) FROM t", ()).expect("a row");
+    let stored = row.get::<i64>(0).expect("a number").unsigned_abs();
     let (acknowledged, unknown) = (acknowledged.into_inner(), unknown.into_inner());
     assert!(
         (acknowledged..=acknowledged + unknown).contains(&stored),
