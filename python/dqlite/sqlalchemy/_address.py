@@ -23,6 +23,11 @@ def register_node(node: HasHosts, name: str = "default") -> None:
     _nodes[name] = node
 
 
+def registered_node(name: str) -> HasHosts | None:
+    """Return the node registered under a name, or None."""
+    return _nodes.get(name)
+
+
 def url(target: str | Sequence[str], *, aio: bool = False) -> URL:
     """Return SQLAlchemy's URL for one of our targets: a URL, hosts, or a list of hosts."""
     text = target if isinstance(target, str) else ",".join(target)

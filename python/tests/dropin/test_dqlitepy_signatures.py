@@ -11,7 +11,7 @@ import dqlite
 import dqlitepy
 from dqlitepy import _ffi
 
-NAMES = """Node Client NodeInfo get_version __version__ DqliteError DqliteLibraryNotFound NodeError
+NAMES = """connect dbapi Node Client NodeInfo get_version __version__ DqliteError DqliteLibraryNotFound NodeError
 NodeStartError NodeStopError NodeAlreadyRunningError NodeNotRunningError NodeShutdownError
 NodeAssertionError ClientError ClientConnectionError ClientClosedError NoLeaderError ClusterError
 ClusterJoinError ClusterConfigurationError ClusterQuorumLostError ResourceError ResourceLeakWarning
