@@ -159,7 +159,8 @@ impl Connection {
     /// by [`Policy::default`].
     ///
     /// ```no_run
-    /// # fn example(connection: &mut dqlite_client::blocking::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{blocking::Connection, Result};
+    /// # fn example(connection: &mut Connection) -> Result<()> {
     /// let left: i64 = connection.with_transaction(|tx| {
     ///     tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,))?;
     ///     tx.query_one("SELECT n FROM stock WHERE id = ?", (7,))?.get(0)

@@ -38,7 +38,7 @@ pub(crate) struct Body<D> {
     limit: Option<Instant>,
     /// The last error of a statement since the transaction began.
     trouble: Option<(Outcome, Retry)>,
-    /// A transaction was begun at some time, perhaps by the caller's own statement.
+    /// The caller's own statement began a transaction at some time.
     has_begun: bool,
     /// Nobody but this call knows of the transaction: given up, it is rolled back.
     owned: bool,
@@ -100,6 +100,7 @@ impl<D: Driver> Body<D> {
     /// Runs a statement of the caller.
     pub(crate) async fn run(&mut self, plan: Plan<'_>) -> Result<Answer> {
         let deadline = self.deadline();
+        self.has_begun |= plan.begins();
         self.tidy(deadline).await?;
         self.send(plan, deadline).await
     }
@@ -135,6 +136,7 @@ impl<D: Driver> Body<D> {
     /// Begins a statement whose rows are asked for one after the other.
     pub(crate) async fn stream(&mut self, plan: Plan<'_>) -> Result<Stream> {
         let deadline = self.deadline();
+        self.has_begun |= plan.begins();
         self.tidy(deadline).await?;
         let plan = plan.into_owned();
         let call = Sent::of(self, &plan);
@@ -142,6 +144,7 @@ impl<D: Driver> Body<D> {
             Ok(running) => Ok(Stream {
                 statement: running.stream(),
                 call,
+                is_waited_for: false,
                 ended: false,
             }),
             Err(error) => {
@@ -153,8 +156,15 @@ impl<D: Driver> Body<D> {
 
     /// The next rows of a stream; nothing is read unless they are asked for.
     pub(crate) async fn next_chunk(&mut self, stream: &mut Stream) -> Result<Chunk> {
+        if stream.is_waited_for {
+            stream.ended = true;
+            let text = "a wait for the next row was given up, which ends the query";
+            return Err(Error::usage(text));
+        }
         let deadline = self.deadline();
+        stream.is_waited_for = true;
         let result = self.driver.run(&mut stream.statement, deadline).await;
+        stream.is_waited_for = false;
         let over = result.as_ref().map_or(true, |chunk| chunk.end.is_some());
         if over {
             stream.ended = true;
@@ -177,7 +187,6 @@ impl<D: Driver> Body<D> {
     /// Checks that a statement may be sent, and queues it.
     async fn start<'s>(&mut self, plan: Plan<'s>, deadline: Instant) -> Result<Running<'s>> {
         self.check_breaker(plan.fingerprint())?;
-        self.has_begun |= plan.begins();
         if let Err(error) = self.driver.ready(deadline).await {
             return Err(plan.not_sent(error));
         }
@@ -280,7 +289,6 @@ impl<D: Driver> Body<D> {
         let deadline = self.deadline();
         self.tidy(deadline).await?;
         let plan = self.control(behavior.sql(), ())?;
-        self.has_begun = true;
         (self.trouble, self.owned) = (None, false);
         let begun = self.send_as(plan, State::Abandoned, deadline).await;
         self.state = State::after_begin(begun.as_ref().err());
@@ -476,6 +484,8 @@ impl Sent {
 pub(crate) struct Stream {
     statement: Streaming<'static>,
     call: Sent,
+    /// Somebody waits for rows, or did when he gave up.
+    is_waited_for: bool,
     ended: bool,
 }
 

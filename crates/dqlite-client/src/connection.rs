@@ -71,7 +71,8 @@ impl Connection {
     /// happened.
     ///
     /// ```no_run
-    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{Connection, Result};
+    /// # async fn example(connection: &mut Connection) -> Result<()> {
     /// let done = connection.execute("INSERT INTO t (name) VALUES (?)", ("one",)).await?;
     /// println!("row {:?}", done.last_insert_id);
     /// # Ok(()) }
@@ -119,7 +120,8 @@ impl Connection {
     /// Runs one statement and returns its rows as values of a type.
     ///
     /// ```no_run
-    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{Connection, Result};
+    /// # async fn example(connection: &mut Connection) -> Result<()> {
     /// let people: Vec<(i64, String)> = connection.query_as("SELECT id, name FROM t", ()).await?;
     /// # Ok(()) }
     /// ```
@@ -168,7 +170,8 @@ impl Connection {
     /// unless the outcome is Unknown: then the text says why.
     ///
     /// ```no_run
-    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{Connection, Result};
+    /// # async fn example(connection: &mut Connection) -> Result<()> {
     /// let sets = (0..1000).map(|n| (n, format!("row {n}")));
     /// connection.execute_many("INSERT INTO t VALUES (?, ?)", sets).await?;
     /// # Ok(()) }
@@ -207,7 +210,8 @@ impl Connection {
     /// by [`Policy::default`].
     ///
     /// ```no_run
-    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{Connection, Result};
+    /// # async fn example(connection: &mut Connection) -> Result<()> {
     /// let left: i64 = connection
     ///     .with_transaction(|tx| Box::pin(async {
     ///         tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,)).await?;
@@ -231,7 +235,8 @@ impl Connection {
     ///
     /// ```no_run
     /// # use dqlite_client::Token;
-    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{Connection, Result};
+    /// # async fn example(connection: &mut Connection) -> Result<()> {
     /// connection
     ///     .with_transaction_once(&Token::from("order 4711"), |tx| Box::pin(async {
     ///         tx.execute("UPDATE stock SET n = n - 1 WHERE id = ?", (7,)).await
@@ -279,7 +284,8 @@ impl Connection {
     ///
     /// ```no_run
     /// # use std::time::Duration;
-    /// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+    /// # use dqlite_client::{Connection, Result};
+    /// # async fn example(connection: &mut Connection) -> Result<()> {
     /// let rows = connection.within(Duration::from_secs(1)).query("SELECT * FROM t", ()).await?;
     /// # Ok(()) }
     /// ```

@@ -21,10 +21,11 @@ use syn::{DeriveInput, parse_macro_input};
 ///
 /// | attribute of the struct | effect |
 /// |---|---|
-/// | `#[dqlite(rename_all = "camelCase")]` | names of columns follow from those of fields: `camelCase`, `PascalCase`, `lowercase`, `UPPERCASE`, `SCREAMING_SNAKE_CASE`, `kebab-case` |
+/// | `#[dqlite(rename_all = "camelCase")]` | names of columns follow from those of fields |
 /// | `#[dqlite(crate = "dqlite_client")]` | the path of the client, which is `::dqlite` else |
 ///
-/// A tuple struct reads its fields by position.
+/// Cases are `camelCase`, `PascalCase`, `lowercase`, `UPPERCASE`, `SCREAMING_SNAKE_CASE` and
+/// `kebab-case`. A tuple struct reads its fields by position.
 ///
 /// ```
 /// use dqlite_client::FromRow;

@@ -19,7 +19,8 @@ use crate::statement::Plan;
 /// withdrawn by an error.
 ///
 /// ```no_run
-/// # fn example(connection: &mut dqlite_client::blocking::Connection) -> dqlite_client::Result<()> {
+/// # use dqlite_client::{blocking::Connection, Result};
+/// # fn example(connection: &mut Connection) -> Result<()> {
 /// for row in connection.query_stream("SELECT id FROM t", ())? {
 ///     println!("{}", row?.get::<i64>(0)?);
 /// }

@@ -18,7 +18,8 @@ use crate::transaction::Behavior;
 /// back before the next use of the connection.
 ///
 /// ```no_run
-/// # fn example(connection: &mut dqlite_client::blocking::Connection) -> dqlite_client::Result<()> {
+/// # use dqlite_client::{blocking::Connection, Result};
+/// # fn example(connection: &mut Connection) -> Result<()> {
 /// let mut transaction = connection.transaction()?;
 /// transaction.execute("DELETE FROM t", ())?;
 /// let mut part = transaction.transaction()?;

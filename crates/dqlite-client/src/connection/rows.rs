@@ -18,7 +18,8 @@ use crate::wire::Wire;
 /// withdrawn by an error.
 ///
 /// ```no_run
-/// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+/// # use dqlite_client::{Connection, Result};
+/// # async fn example(connection: &mut Connection) -> Result<()> {
 /// let mut rows = connection.query_stream("SELECT id FROM t", ()).await?;
 /// while let Some(row) = rows.next().await? {
 ///     println!("{}", row.get::<i64>(0)?);
@@ -42,7 +43,8 @@ impl<'c> Rows<'c> {
         })
     }
 
-    /// The next row; `None` behind the last one, and behind an error.
+    /// The next row; `None` behind the last one, and behind an error. Its future must not be
+    /// dropped: that gives the query up.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         loop {
             if let Some(row) = self.ready.next() {

@@ -17,7 +17,8 @@ use crate::wire::Wire;
 /// back before the next use of the connection.
 ///
 /// ```no_run
-/// # async fn example(connection: &mut dqlite_client::Connection) -> dqlite_client::Result<()> {
+/// # use dqlite_client::{Connection, Result};
+/// # async fn example(connection: &mut Connection) -> Result<()> {
 /// let mut transaction = connection.transaction().await?;
 /// transaction.execute("DELETE FROM t", ()).await?;
 /// let mut part = transaction.transaction().await?;

@@ -5,7 +5,7 @@
 //! | `uuid::Uuid` | 16 bytes | 16 bytes, or its text |
 //! | `serde_json::Value` | text | text |
 //! | `jiff` and `chrono` dates and times | text as SQLite's own functions write it | such text |
-//! | `jiff::Timestamp`, `chrono::DateTime<Utc>` | text with `+00:00` | text with an offset, or seconds since 1970 |
+//! | `jiff::Timestamp`, `chrono::DateTime<Utc>` | text with `+00:00` | such text, or seconds |
 
 #[cfg(feature = "chrono")]
 mod chrono;
