@@ -11,12 +11,13 @@ import dqlite
 import dqlitepy
 from dqlitepy import _ffi
 
-NAMES = """connect dbapi Node Client NodeInfo get_version __version__ DqliteError DqliteLibraryNotFound NodeError
-NodeStartError NodeStopError NodeAlreadyRunningError NodeNotRunningError NodeShutdownError
-NodeAssertionError ClientError ClientConnectionError ClientClosedError NoLeaderError ClusterError
-ClusterJoinError ClusterConfigurationError ClusterQuorumLostError ResourceError ResourceLeakWarning
-MemoryError SegmentationFault SafeErrorHandler safe_operation safe_cleanup handle_c_errors
-ShutdownSafetyGuard ErrorCode ErrorSeverity DatabaseError"""
+NAMES = """connect dbapi Node Client NodeInfo get_version __version__ DqliteError
+DqliteLibraryNotFound NodeError NodeStartError NodeStopError NodeAlreadyRunningError
+NodeNotRunningError NodeShutdownError NodeAssertionError ClientError ClientConnectionError
+ClientClosedError NoLeaderError ClusterError ClusterJoinError ClusterConfigurationError
+ClusterQuorumLostError ResourceError ResourceLeakWarning MemoryError SegmentationFault
+SafeErrorHandler safe_operation safe_cleanup handle_c_errors ShutdownSafetyGuard ErrorCode
+ErrorSeverity DatabaseError"""
 
 
 def test_every_name_is_there() -> None:
