@@ -3,6 +3,7 @@
 mod args;
 mod engine_info;
 mod exports;
+mod log;
 mod node;
 mod orphan;
 mod report;

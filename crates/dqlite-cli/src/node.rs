@@ -14,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dqlite::control::{self, FromNode, Options, Received, ToNode, VERSION, exit};
-use dqlite_node::config::LogLevel;
 use dqlite_node::engine::{self, Found, Library, LocateOptions};
 use dqlite_node::event::{Command, Event};
 use dqlite_node::host;
@@ -24,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::args::Node;
+use crate::log;
 use crate::orphan::{self, Parent};
 use crate::report;
 
@@ -92,7 +92,7 @@ fn prepare(
         return Ok(None);
     };
     let config = NodeConfig::from_options(&options).map_err(HostError::Config)?;
-    log_to_stderr(config.log_level);
+    log::to_stderr(config.log_level);
     raise_descriptor_limit();
     engine::set_worker_threads(config.worker_threads)
         .map_err(|reason| HostError::Load(format!("set the number of threads: {reason}")))?;
@@ -144,20 +144,6 @@ fn first_line(lines: &mut impl BufRead) -> Result<Option<Options>, HostError> {
             &reason.to_string(),
         )),
     }
-}
-
-fn log_to_stderr(level: LogLevel) {
-    let level = match level {
-        LogLevel::Error => tracing::Level::ERROR,
-        LogLevel::Warn => tracing::Level::WARN,
-        LogLevel::Info => tracing::Level::INFO,
-        LogLevel::Debug => tracing::Level::DEBUG,
-        LogLevel::Trace => tracing::Level::TRACE,
-    };
-    let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(false);
-    log.with_max_level(level).with_target(false).init();
 }
 
 /// *Engine*: every database ever opened, every connection and every peer holds descriptors.
@@ -319,7 +305,17 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
         ToNode::Explain { n } => Ok(Command::Explain { n }),
         ToNode::Ping { n } => Err(report::pong(n, started.elapsed())),
         ToNode::Leave { n, .. } => unsupported(n, "leave the cluster"),
-        ToNode::Set { n, .. } => unsupported(n, "change options while it runs"),
+        ToNode::Set {
+            n,
+            log_level,
+            trace_sql: None,
+            slow_statement_ms: None,
+            leader_probe_limit: None,
+        } => Err(match log_level.as_deref().map_or(Ok(()), log::set_level) {
+            Ok(()) => report::done(n),
+            Err(reason) => report::refusal(n, "bad_option", reason),
+        }),
+        ToNode::Set { n, .. } => unsupported(n, "change anything but log_level while it runs"),
         ToNode::ReloadTls { n } => Ok(Command::ReloadTls { n }),
         ToNode::Config { .. } => Err(report::refusal(
             0,

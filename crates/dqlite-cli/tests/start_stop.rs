@@ -140,7 +140,12 @@ fn a_lone_node_is_ready_at_once_and_keeps_its_identity() {
         Some(node.address())
     );
     let status = node.status(PATIENCE).unwrap();
-    assert_eq!(status["address"], node.address(), "{status}");
+    assert_eq!(status["node"]["address"], node.address(), "{status}");
+    assert_eq!(status["leader"]["address"], node.address(), "{status}");
+    assert!(
+        status["disk"]["data_dir_bytes"].as_u64().unwrap() > 0,
+        "{status}"
+    );
     let address = node.address().to_owned();
     node.stop().unwrap();
     node.start().unwrap();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{NodeInfo, Role};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use crate::event::{Event, Missing, RoleChange, State};
@@ -231,22 +231,33 @@ impl Board {
         });
     }
 
-    /// Everything, for a command.
-    pub(crate) fn status(&self) -> Value {
+    /// What is known, by the names of the status document.
+    pub(crate) fn known(&self) -> Map<String, Value> {
         let facts = self.facts();
         let members: Vec<Value> = facts.members.iter().map(member).collect();
         let missing: Vec<Value> = facts.missing.iter().map(absent).collect();
-        json!({
+        let leader =
+            |(id, address): &(u64, String)| json!({ "id": id.to_string(), "address": address });
+        let node = json!({
+            "id": facts.id.to_string(),
+            "id_hex": format!("{:#x}", facts.id),
+            "address": facts.address,
+            "version": env!("CARGO_PKG_VERSION"),
             "state": facts.state.name(),
             "why": facts.why,
-            "id": facts.id.to_string(),
-            "address": facts.address,
-            "role": facts.role.map(Role::name),
-            "leader": facts.leader.as_ref().map(|(_, address)| address),
-            "members": members,
             "missing": missing,
-            "uptime_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        })
+            "role": facts.role.map(Role::name),
+            "pid": std::process::id(),
+            "uptime_s": self.started.elapsed().as_secs_f64(),
+        });
+        let mut known = Map::new();
+        known.insert("node".to_owned(), node);
+        known.insert(
+            "leader".to_owned(),
+            facts.leader.as_ref().map(leader).into(),
+        );
+        known.insert("members".to_owned(), members.into());
+        known
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {

@@ -32,6 +32,7 @@ use crate::lock::unix_ms;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
 use crate::rejoin;
+use crate::status;
 use crate::tls::{self, Renewal, TlsDialer};
 use crate::watchdog::{self, Verdict, Watchdog};
 
@@ -244,7 +245,7 @@ impl Stop {
                     let answer = Err(("not_running", "the node has no cluster yet".to_owned()));
                     board.tell(Event::Reply { n, answer });
                 }
-                Some(Command::Status { n }) => reply(board, n, board.status()),
+                Some(Command::Status { n }) => reply(board, n, status::document(board, None)),
                 Some(Command::Explain { n }) => reply(board, n, json!(board.decisions())),
                 Some(Command::ReloadTls { n }) => reload_tls(board, n),
             }
@@ -357,6 +358,11 @@ impl Host {
         self
     }
 
+    fn status(&self) -> Value {
+        let open = (&self.door, self.local.dir.path());
+        status::document(&self.local.board, Some(open))
+    }
+
     async fn until_stopped(
         mut self,
         mut commands: mpsc::Receiver<Command>,
@@ -376,7 +382,7 @@ impl Host {
                     Some(Command::Handover { n, roles, deadline }) => {
                         tokio::spawn(hand_over(Arc::clone(&self.local), n, roles, deadline));
                     }
-                    Some(Command::Status { n }) => reply(&board, n, board.status()),
+                    Some(Command::Status { n }) => reply(&board, n, self.status()),
                     Some(Command::Explain { n }) => reply(&board, n, json!(board.decisions())),
                     Some(Command::ReloadTls { n }) => reload_tls(&board, n),
                 },

@@ -38,6 +38,7 @@ mod rejoin;
 pub mod roles;
 mod round;
 mod seat;
+mod status;
 mod tls;
 mod validate;
 mod watch;

@@ -74,6 +74,7 @@
 
 mod builder;
 mod child;
+mod commands;
 mod connect;
 pub mod control;
 mod facts;

@@ -280,7 +280,7 @@ impl Node {
     }
 
     /// Asks the node something, and waits for the answer.
-    fn request(
+    pub(crate) fn request(
         &self,
         request: impl FnOnce(u32) -> ToNode,
         deadline: Instant,

@@ -14,7 +14,7 @@ pub enum NodeError {
     #[error("{}", Complaints(.0))]
     Config(Vec<Complaint>),
     /// The executable `dqlite` was not found, or could not be started.
-    #[error("{text}{}", Places(.tried))]
+    #[error("{text}{}", Places(.tried, .text))]
     Launch {
         /// What failed.
         text: String,
@@ -22,7 +22,7 @@ pub enum NodeError {
         tried: Vec<Tried>,
     },
     /// The node did not come up; nothing of it is left behind.
-    #[error("node {address} did not start: {}: {text}{}", .stage.name(), Places(.tried))]
+    #[error("node {address} did not start: {}: {text}{}", .stage.name(), Places(.tried, .text))]
     Start {
         /// The address of the node.
         address: String,
@@ -34,7 +34,7 @@ pub enum NodeError {
         tried: Vec<Tried>,
     },
     /// There is no dqlite engine that will do.
-    #[error("{text}{}", Places(.tried))]
+    #[error("{text}{}", Places(.tried, .text))]
     EngineNotFound {
         /// What was needed.
         text: String,
@@ -56,7 +56,7 @@ pub enum NodeError {
         reason: String,
     },
     /// The node runs, and was not ready in time.
-    #[error("node {address} is not ready: {reason}{}", Places(.tried))]
+    #[error("node {address} is not ready: {reason}{}", Places(.tried, .reason))]
     NotReady {
         /// The address of the node.
         address: String,
@@ -164,11 +164,15 @@ impl fmt::Display for Complaints<'_> {
     }
 }
 
-struct Places<'a>(&'a [Tried]);
+/// Places that were tried, and the sentence before them, which may name some already.
+struct Places<'a>(&'a [Tried], &'a str);
 
 impl fmt::Display for Places<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Tried { place, reason } in self.0 {
+            if self.1.contains(place) && self.1.contains(reason) {
+                continue;
+            }
             write!(f, "\n  {place}: {reason}")?;
         }
         Ok(())

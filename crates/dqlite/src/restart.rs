@@ -11,6 +11,8 @@ use crate::control::exit;
 const DELAY_FIRST: Duration = Duration::from_millis(100);
 const DELAY_MAX: Duration = Duration::from_secs(5);
 const JITTER: f64 = 0.2;
+/// The reason to give up begins with this when a restart might have helped.
+const LOOP: &str = "crash loop";
 /// A process that lived this long was healthy: earlier crashes no longer count.
 const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 
@@ -97,12 +99,17 @@ pub(crate) fn decide(history: &[Life], policy: Policy, dice: f64) -> Verdict {
     if recent > usize::try_from(policy.crashes_max).unwrap_or(usize::MAX) {
         let window = policy.window.as_secs_f64();
         let text = format!(
-            "crash loop: {recent} crashes in {window} s, the last: {}",
+            "{LOOP}: {recent} crashes in {window} s, the last: {}",
             last.ending
         );
         return Verdict::GiveUp(text);
     }
     Verdict::Wait(delay(crashes.len(), dice))
+}
+
+/// Whether a reason to give up is that of a crash loop.
+pub(crate) fn is_loop(reason: &str) -> bool {
+    reason.starts_with(LOOP)
 }
 
 /// How much of the history still matters to `policy`; older lives may be forgotten.

@@ -20,7 +20,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::child::{Process, Tail};
-use crate::control::{App, Options, Stage, State};
+use crate::control::{App, Options, Stage, State, exit};
 use crate::launch::Launch;
 use crate::life::{Life, Report};
 use crate::restart::{self, Ending, Policy, Verdict};
@@ -90,7 +90,8 @@ impl Supervisor {
             if let Some(order) = self.shared.view().stop {
                 return End::Stopped(stopped(&report, order.asked.elapsed()));
             }
-            if report.ending == Ending::Status(0) && report.bye.is_some() {
+            let said_bye = report.bye.is_some();
+            if said_bye && matches!(report.ending, Ending::Status(exit::CLEAN | exit::REMOVED)) {
                 return End::Stopped(stopped(&report, Duration::ZERO));
             }
             if first && !report.served {
@@ -151,11 +152,20 @@ impl Supervisor {
     }
 
     fn failure(&self, report: &Report, reason: &str) -> Failure {
-        let quoted = self.log.last(QUOTED_LINES_MAX);
-        if let Some(fatal) = &report.fatal {
+        let looped = restart::is_loop(reason);
+        if let Some(fatal) = report.fatal.as_ref().filter(|_| !looped) {
             return fatal.clone();
         }
-        let mut text = report.verdict.clone().unwrap_or_else(|| reason.to_owned());
+        let said = report.fatal.as_ref().map(|fatal| &fatal.text);
+        let mut text = match said.or(report.verdict.as_ref()) {
+            Some(said) if looped => format!("{reason}: {said}"),
+            Some(said) => said.clone(),
+            None => reason.to_owned(),
+        };
+        if looped {
+            text.push_str("; nothing was removed from its data directory: start tries again");
+        }
+        let quoted = self.log.last(QUOTED_LINES_MAX);
         if !quoted.is_empty() {
             text.push_str("; the end of its log:\n  ");
             text.push_str(&quoted.join("\n  "));
