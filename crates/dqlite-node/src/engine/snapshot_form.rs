@@ -3,7 +3,7 @@
 //! *Engine* (1.18.7): one flag says how snapshots are written and how they are read. A directory
 //! whose snapshots have the other form does not start, and the engine does not say why.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -48,7 +48,7 @@ pub(super) fn newest(names: impl Iterator<Item = String>) -> Option<String> {
 /// The first bytes of the newest snapshot in a directory, if there is one.
 pub(super) fn look(directory: &Path) -> io::Result<Option<Vec<u8>>> {
     let entries = directory.read_dir()?.collect::<io::Result<Vec<_>>>()?;
-    let names = entries.iter().map(|entry| entry.file_name());
+    let names = entries.iter().map(DirEntry::file_name);
     let Some(name) = newest(names.filter_map(|name| name.into_string().ok())) else {
         return Ok(None);
     };

@@ -95,6 +95,10 @@ impl Entry {
 
 /// Takes SQLite's functions from what the engine has loaded. The first call counts; an error names
 /// the one that is missing.
+#[expect(
+    clippy::missing_transmute_annotations,
+    reason = "each field of the table has its type"
+)]
 pub fn install(library: &Library) -> Result<(), &'static str> {
     macro_rules! real {
         ($($field:ident = $name:literal,)*) => {
