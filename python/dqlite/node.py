@@ -8,8 +8,8 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -119,6 +119,7 @@ class Node:
         self._current: Connection | None = None
         self._entered = False
         self._closed = False
+        self._stopping = False
         self._pid = os.getpid()
 
     @property
@@ -206,6 +207,7 @@ class Node:
         if self._entered and self.is_running:
             self._entered = False
             return
+        self._stopping = False
         self.native.start(self._start_timeout if timeout is None else timeout)
         _running.add(self)
 
@@ -222,6 +224,7 @@ class Node:
         Takes at most `timeout` seconds (default: the option `stop_timeout`, 10), then the process
         is killed: no acknowledged write is lost by that. Idempotent, from any thread.
         """
+        self._stopping = True
         self._close_databases()
         _running.discard(self)
         bound = self._stop_timeout if timeout is None else timeout
@@ -255,13 +258,13 @@ class Node:
 
     def exec(self, sql: str, params: Params = ()) -> tuple[int, int]:
         """Run a statement in the current database; return last insert id and rows changed."""
-        with self._lock:
+        with self._lock, self._unless_stopped():
             cursor = self._database().execute(sql, params)
             return cursor.lastrowid or 0, max(cursor.rowcount, 0)
 
     def query(self, sql: str, params: Params = ()) -> list[dict[str, Any]]:
         """Run a statement in the current database; return its rows as dicts."""
-        with self._lock:
+        with self._lock, self._unless_stopped():
             rows: list[dict[str, Any]] = self._database().perform(_DICTS, sql, (params,))
             return rows
 
@@ -373,6 +376,19 @@ class Node:
             text = "no database is open: call open_db first"
             raise exceptions.ProgrammingError(text)
         return self._current
+
+    @contextmanager
+    def _unless_stopped(self) -> Iterator[None]:
+        """Say that the node was stopped, not that its connection ended; the outcome stays."""
+        try:
+            yield
+        except (exceptions.InterfaceError, exceptions.ConnectionFailedError) as error:
+            if not self._stopping:
+                raise
+            text = f"node {self._address} is not running: it was stopped meanwhile"
+            raise exceptions.NodeNotRunningError(
+                text, node_address=self._address, outcome=error.outcome
+            ) from error
 
     def _close_databases(self) -> None:
         """End what runs in them, too: without the lock, which a statement holds while it runs."""

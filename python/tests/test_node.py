@@ -338,7 +338,8 @@ def test_stop_does_not_wait_for_a_statement(address, tmp_path, until):
         node.stop(5)
         assert time.monotonic() - begun < 7
         asking.join(5)
-        assert len(ended) == 1
+        assert [type(error) for error in ended] == [dqlite.NodeNotRunningError]
+        assert ended[0].outcome is ended[0].__cause__.outcome
 
 
 def test_exit_closes_what_the_node_opened(address, tmp_path):
