@@ -304,7 +304,10 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
         ToNode::Status { n } => Ok(Command::Status { n }),
         ToNode::Explain { n } => Ok(Command::Explain { n }),
         ToNode::Ping { n } => Err(report::pong(n, started.elapsed())),
-        ToNode::Leave { n, .. } => unsupported(n, "leave the cluster"),
+        ToNode::Leave { n, deadline_ms } => Ok(Command::Leave {
+            n,
+            deadline: deadline(deadline_ms),
+        }),
         ToNode::Set {
             n,
             log_level,

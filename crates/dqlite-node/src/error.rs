@@ -4,11 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::statvfs::statvfs;
 
 use crate::config::Complaint;
 use crate::data_dir::Refusal;
 use crate::engine::{EngineError, LocateError};
 use crate::watchdog::Verdict;
+
+/// Nothing of the engine's can be written in less.
+const FREE_BYTES_MIN: u64 = 64 << 10;
 
 /// Why a node could not start, or had to end: a stage, a sentence, an exit status.
 #[derive(Debug, thiserror::Error)]
@@ -203,14 +207,15 @@ impl HostError {
 
     /// What the engine said at its start, about a directory that may just be full.
     pub(crate) fn start(path: &Path, reason: &EngineError) -> Self {
-        let reason = reason.to_string();
-        if reason.contains(Errno::ENOSPC.desc()) {
+        let mut reason = reason.to_string();
+        let mut full = reason.contains(Errno::ENOSPC.desc());
+        if !full && is_full(path) {
+            full = true;
+            reason = format!("{reason}: {}", Errno::ENOSPC.desc());
+        }
+        if full {
             let path = path.to_owned();
-            return Self::DataDir {
-                path,
-                reason,
-                full: true,
-            };
+            return Self::DataDir { path, reason, full };
         }
         Self::Start(reason)
     }
@@ -230,6 +235,12 @@ impl HostError {
             taken,
         }
     }
+}
+
+/// *Engine*: of some failures it does not say that the disk is full.
+fn is_full(path: &Path) -> bool {
+    let free = statvfs(path).map(|disk| disk.blocks_available() * disk.fragment_size());
+    free.is_ok_and(|bytes| bytes < FREE_BYTES_MIN)
 }
 
 fn sentence(complaints: &[Complaint]) -> String {

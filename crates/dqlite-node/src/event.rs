@@ -195,6 +195,13 @@ pub enum Command {
         /// Echoed.
         n: u32,
     },
+    /// Leave the cluster for good, and stop.
+    Leave {
+        /// Echoed.
+        n: u32,
+        /// Bound of the attempt.
+        deadline: Duration,
+    },
     /// Read certificates and keys again.
     ReloadTls {
         /// Echoed.

@@ -1,10 +1,13 @@
 //! Gives leadership, and if wanted the seat, to others while the gateway still serves.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{NodeInfo, Request, Role};
+use serde_json::json;
 use tokio::task::JoinSet;
 
+use crate::event::Event;
 use crate::health::Probes;
 use crate::leader::{Leader, Local};
 use crate::peer::Peer;
@@ -21,6 +24,15 @@ pub(crate) struct Given {
     pub(crate) leadership: bool,
     /// The leader afterwards, if it is known.
     pub(crate) leader: Option<String>,
+}
+
+/// Answers command `n`.
+pub(crate) async fn answer(local: Arc<Local>, n: u32, seat: bool, limit: Duration) {
+    let answer = match run(&local, seat, limit).await {
+        Ok(given) => Ok(json!({ "moved": given.leadership, "leader": given.leader })),
+        Err(reason) => Err(("not_handed_over", reason)),
+    };
+    local.board.tell(Event::Reply { n, answer });
 }
 
 /// Gives leadership away if this node leads, and its seat with `seat` if somebody can take it.

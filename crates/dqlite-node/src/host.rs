@@ -28,7 +28,7 @@ use crate::handover::{self, Given};
 use crate::info::Info;
 use crate::keeper::Keeper;
 use crate::leader::Local;
-use crate::lock::unix_ms;
+use crate::leave;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
 use crate::rejoin;
@@ -241,7 +241,7 @@ impl Stop {
                     return Self::within(handover, deadline);
                 }
                 Some(Command::Orphaned) | None => return Self::orphaned(),
-                Some(Command::Handover { n, .. }) => {
+                Some(Command::Handover { n, .. } | Command::Leave { n, .. }) => {
                     let answer = Err(("not_running", "the node has no cluster yet".to_owned()));
                     board.tell(Event::Reply { n, answer });
                 }
@@ -273,6 +273,14 @@ impl Stop {
             leader: None,
             drained: 0,
             took: Duration::ZERO,
+        }
+    }
+
+    /// Nothing can be handed over any more.
+    fn left() -> Self {
+        Self {
+            handover: None,
+            ..Self::orphaned()
         }
     }
 
@@ -369,6 +377,7 @@ impl Host {
     ) -> Result<Bye, HostError> {
         let board = Arc::clone(&self.local.board);
         let mut beats = tokio::time::interval(BEAT);
+        let (done, mut left) = mpsc::channel(1);
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
@@ -380,12 +389,18 @@ impl Host {
                         return Ok(self.stop(Stop::orphaned()).await);
                     }
                     Some(Command::Handover { n, roles, deadline }) => {
-                        tokio::spawn(hand_over(Arc::clone(&self.local), n, roles, deadline));
+                        let local = Arc::clone(&self.local);
+                        tokio::spawn(handover::answer(local, n, roles, deadline));
+                    }
+                    Some(Command::Leave { n, deadline }) => {
+                        let local = Arc::clone(&self.local);
+                        tokio::spawn(leave::answer(local, n, deadline, done.clone()));
                     }
                     Some(Command::Status { n }) => reply(&board, n, self.status()),
                     Some(Command::Explain { n }) => reply(&board, n, json!(board.decisions())),
                     Some(Command::ReloadTls { n }) => reload_tls(&board, n),
                 },
+                Some(()) = left.recv() => return Ok(self.stop(Stop::left()).await),
                 ended = &mut self.keeper => {
                     let reason = ended.unwrap_or_else(|panic| HostError::Bug(panic.to_string()));
                     return Err(self.give_up(reason).await);
@@ -403,20 +418,11 @@ impl Host {
     /// The cluster does not know this node any more: marks the directory, and stops.
     async fn give_up(self, reason: HostError) -> HostError {
         let board = Arc::clone(&self.local.board);
-        if let HostError::Removed { id, address } = &reason {
-            let mark = json!({
-                "id": id.to_string(), "address": address, "cause": "removed", "at": unix_ms(),
-            });
-            if let Err(failed) = self.local.dir.left(&mark) {
-                board.warn("left_mark", format!("write the mark `left`: {failed}"));
-            }
+        if let HostError::Removed { .. } = &reason {
+            leave::mark(&self.local, "removed");
             board.enter(State::Removed, &reason.to_string(), Vec::new());
         }
-        let stop = Stop {
-            handover: None,
-            ..Stop::orphaned()
-        };
-        self.stop(stop).await;
+        self.stop(Stop::left()).await;
         reason
     }
 
@@ -468,14 +474,6 @@ impl Host {
             took: begun.elapsed(),
         }
     }
-}
-
-async fn hand_over(local: Arc<Local>, n: u32, roles: bool, deadline: Duration) {
-    let answer = match handover::run(&local, roles, deadline).await {
-        Ok(given) => Ok(json!({ "moved": given.leadership, "leader": given.leader })),
-        Err(reason) => Err(("not_handed_over", reason)),
-    };
-    local.board.tell(Event::Reply { n, answer });
 }
 
 /// *Engine*: the weight is kept in memory only.

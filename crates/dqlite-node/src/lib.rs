@@ -30,6 +30,7 @@ pub mod host;
 pub mod info;
 mod keeper;
 mod leader;
+pub mod leave;
 mod lock;
 mod peer;
 mod peers;

@@ -270,6 +270,18 @@ impl Node {
         })
     }
 
+    /// Takes the node out of its cluster for good, within `timeout`: seat and leadership go to
+    /// others, then it is removed and stops by itself. Its directory does not start again.
+    ///
+    /// Refused while the others cannot do without this node; then it stays a member.
+    pub fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
+        let deadline_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        // The node says "too late" itself; the answer needs its time.
+        let deadline = Instant::now() + timeout + Duration::from_secs(1);
+        let leave = |n| ToNode::Leave { n, deadline_ms };
+        self.request(leave, deadline, &mut patient).map(drop)
+    }
+
     /// The node's own account of itself, as a JSON document, within `timeout`.
     pub fn status(&self, timeout: Duration) -> Result<Value, NodeError> {
         self.request(
