@@ -8,7 +8,7 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -112,7 +112,9 @@ class Node:
         self._start_timeout: float = options.get("start_timeout") or START_TIMEOUT_S
         self._stop_timeout: float = options.get("stop_timeout") or STOP_TIMEOUT_S
         self._handle = _native.Node(address, os.fspath(data_dir), _json(given))
-        files = [given.get(name) for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name")]
+        files: list[Any] = [
+            given.get(name) for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name")
+        ]
         self._tls = None if files[0] is None else TLS(*files)
         self._lock = threading.RLock()
         self._databases: dict[str, Connection] = {}
@@ -378,7 +380,7 @@ class Node:
         return self._current
 
     @contextmanager
-    def _unless_stopped(self) -> Iterator[None]:
+    def _unless_stopped(self) -> Generator[None]:
         """Say that the node was stopped, not that its connection ended; the outcome stays."""
         try:
             yield
