@@ -200,14 +200,6 @@ impl Config {
         self
     }
 
-    /// The same with connections of the asynchronous driver opened by `dialer`.
-    #[cfg(feature = "tokio")]
-    #[must_use]
-    pub fn with_dialer(mut self, dialer: Arc<dyn crate::dialer::Dialer>) -> Self {
-        self.dialer = Some(dialer);
-        self
-    }
-
     /// Refuses what can be known to be wrong without asking anybody.
     pub fn check(self) -> Result<Self> {
         name::check_database(&self.database).map_err(|violation| {

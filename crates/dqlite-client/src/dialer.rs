@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::address::Address;
+use crate::config::Config;
 use crate::wire::Stream;
 
 /// Opens connections for the asynchronous driver; see [`Config::with_dialer`].
@@ -46,6 +47,15 @@ pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Socket>>> + S
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+impl Config {
+    /// The same with connections of the asynchronous driver opened by `dialer`.
+    #[must_use]
+    pub fn with_dialer(mut self, dialer: Arc<dyn Dialer>) -> Self {
+        self.dialer = Some(dialer);
+        self
+    }
+}
 
 /// A connection that somebody else has opened.
 pub(crate) struct Dialled(Mutex<Box<dyn Socket>>);

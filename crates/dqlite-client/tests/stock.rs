@@ -99,9 +99,9 @@ fn values_of_all_kinds_travel_both_ways() {
         let done = connection.execute("DELETE FROM t WHERE i < 1", ()).unwrap();
         assert_eq!(done.rows_affected, 3);
         // More than one message, which stock servers hold back until the last one is acknowledged.
-        let many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 20000) \
+        let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 20000) \
                     SELECT x FROM c";
-        assert_eq!(connection.query(many, ()).unwrap().len(), 20_000);
+        assert_eq!(connection.query(sql, ()).unwrap().len(), 20_000);
     });
 }
 
