@@ -78,8 +78,8 @@ impl Raw {
             let mut body = vec![0; size];
             self.stream.read_exact(&mut body)?;
             messages += 1;
-            let part = header.kind == ResponseKind::ROWS.0
-                && body.ends_with(&rows::PART.to_le_bytes());
+            let part =
+                header.kind == ResponseKind::ROWS.0 && body.ends_with(&rows::PART.to_le_bytes());
             if !part {
                 return Ok(Reply {
                     header,
@@ -147,7 +147,9 @@ impl Reply {
 pub fn encode(requests: &[Request<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for request in requests {
-        request.encode(0, &mut bytes).expect("a request that can be encoded");
+        request
+            .encode(0, &mut bytes)
+            .expect("a request that can be encoded");
     }
     bytes
 }

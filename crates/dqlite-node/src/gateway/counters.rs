@@ -6,7 +6,7 @@ use dqlite_proto::{Code, Failure, RequestKind};
 
 /// Why something was not let through, or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// More connections than allowed.
     Connections,
     /// No first word in time, or one that is no version.
@@ -82,7 +82,7 @@ impl Reason {
 
 /// The running totals of a gateway.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     pub(super) accepted: AtomicU64,
     pub(super) requests: AtomicU64,
     pub(super) replies: AtomicU64,
@@ -97,32 +97,32 @@ pub struct Counters {
 
 /// Totals since the node's start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Connections taken in, those between nodes included.
-    pub accepted: u64,
+    pub(crate) accepted: u64,
     /// Requests that the engine was given.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Messages that it answered with.
-    pub replies: u64,
+    pub(crate) replies: u64,
     /// Bytes that clients sent.
-    pub bytes_in: u64,
+    pub(crate) bytes_in: u64,
     /// Bytes that they were sent.
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
     /// Times that a client had its statements ended.
-    pub interrupts: u64,
+    pub(crate) interrupts: u64,
     /// Times that the limit of a statement's time did.
-    pub timeouts: u64,
+    pub(crate) timeouts: u64,
     /// Clients that left while their statements ran.
-    pub abandoned: u64,
+    pub(crate) abandoned: u64,
     /// Connections on which the engine took longer than a minute to end what nobody waits for.
-    pub slow_drains: u64,
+    pub(crate) slow_drains: u64,
     /// How often each reason to refuse or to close arose.
-    pub refused: Vec<(&'static str, u64)>,
+    pub(crate) refused: Vec<(&'static str, u64)>,
 }
 
 impl Counters {
     /// The totals by now.
-    pub fn snapshot(&self) -> Totals {
+    pub(crate) fn snapshot(&self) -> Totals {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let refused = REASONS.iter().zip(&self.refused);
         Totals {

@@ -21,6 +21,8 @@ mod relay;
 mod replies;
 mod requests;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::future::ready;
 use std::io;

@@ -213,23 +213,7 @@ impl Requests {
                 return Some(Next::Starved);
             }
             Verdict::Hold => return Some(Next::Held),
-            Verdict::Pass { judged } => {
-                let left = header.body_bytes() - here as u64;
-                let mut tuple = (left > 0 && carries_tuple(kind) && header.schema <= 1)
-                    .then(|| TupleCheck::new(header.schema, header.body_bytes() - judged as u64));
-                let unjudged = &input[HEADER + judged..size];
-                if let Err(malformed) = follow(tuple.as_mut(), unjudged, false) {
-                    talk.guard.revoke();
-                    self.refuse(header, Reason::Malformed, parse(&malformed), input, talk);
-                    return None;
-                }
-                self.pass(kind, left, tuple, talk);
-                out.extend_from_slice(&input[..size]);
-                input.advance(size);
-                if kind == RequestKind::OPEN {
-                    tag(out, talk);
-                }
-            }
+            Verdict::Pass { judged } => self.pass(header, judged, here, input, out, talk),
             Verdict::Refuse(failure) => {
                 let reason = Reason::of_refusal(kind, &failure);
                 self.refuse(header, reason, failure, input, talk);
@@ -256,7 +240,26 @@ impl Requests {
         None
     }
 
-    fn pass(&mut self, kind: RequestKind, left: u64, tuple: Option<TupleCheck>, talk: &mut Talk) {
+    /// Passes on what is `here` of a request of which so much was judged.
+    fn pass(
+        &mut self,
+        header: Header,
+        judged: usize,
+        here: usize,
+        input: &mut BytesMut,
+        out: &mut BytesMut,
+        talk: &mut Talk,
+    ) {
+        let kind = RequestKind(header.kind);
+        let size = HEADER + here;
+        let left = header.body_bytes() - here as u64;
+        let mut tuple = (left > 0 && carries_tuple(kind) && header.schema <= 1)
+            .then(|| TupleCheck::new(header.schema, header.body_bytes() - judged as u64));
+        if let Err(malformed) = follow(tuple.as_mut(), &input[HEADER + judged..size], false) {
+            talk.guard.revoke();
+            self.refuse(header, Reason::Malformed, parse(&malformed), input, talk);
+            return;
+        }
         add(&talk.rules.counters.requests, 1);
         if kind == RequestKind::INTERRUPT {
             talk.interrupt_ahead = false;
@@ -271,6 +274,11 @@ impl Requests {
         } else {
             State::Header
         };
+        out.extend_from_slice(&input[..size]);
+        input.advance(size);
+        if kind == RequestKind::OPEN {
+            tag(out, talk);
+        }
     }
 
     fn refuse(

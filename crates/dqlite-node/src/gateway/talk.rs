@@ -16,7 +16,7 @@ const OWED_MAX: usize = 1024;
 
 /// What is the same for all connections.
 #[derive(Debug)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     pub(super) policy: Policy,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
@@ -52,7 +52,7 @@ impl Rules {
 
 /// How long things may take; `None` is for ever.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// Without a request, while nothing is owed.
     pub(super) idle: Option<Duration>,
     /// The same with a transaction open.
