@@ -61,6 +61,7 @@ impl Security {
 
     /// Begins a connection.
     #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unnecessary_wraps, reason = "its twin may fail")]
     pub(crate) fn channel(&self, _: &crate::address::Address) -> Result<Channel, Missed> {
         match self {
             Self::Plain => Ok(Channel::Plain),
@@ -90,6 +91,7 @@ impl Security {
 
     /// Secures a connection.
     #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "its twin waits")]
     pub(crate) async fn stream(
         &self,
         _: &crate::address::Address,
@@ -134,12 +136,7 @@ impl Channel {
     /// Hands to the kernel what was taken before; `false` when some is left.
     #[cfg_attr(
         not(feature = "tls"),
-        expect(
-            clippy::unnecessary_wraps,
-            clippy::unused_self,
-            clippy::needless_pass_by_ref_mut,
-            reason = "nothing waits without TLS"
-        )
+        expect(clippy::unnecessary_wraps, reason = "nothing waits without TLS")
     )]
     pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<bool> {
         match self {
