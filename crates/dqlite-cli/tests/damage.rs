@@ -19,7 +19,7 @@ use dqlite_testkit::{Cluster, engine, ports};
 use tempfile::TempDir;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn connect(address: &str) -> Connection {
     let mut config = Config::parse(address).unwrap().with_database("app");

@@ -1,10 +1,5 @@
 //! Host names and IPv6 addresses as addresses of members: the engine itself takes numbers only.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests fail by panicking, too"
-)]
-
 use std::net::ToSocketAddrs as _;
 use std::time::Duration;
 
@@ -15,7 +10,7 @@ use dqlite_testkit::cluster::await_that;
 use dqlite_testkit::{ask, engine, ports};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn one_cluster_of_a_name_a_number_and_an_ipv6_address() {

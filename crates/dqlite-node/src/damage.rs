@@ -157,11 +157,12 @@ pub fn segment(bytes: &[u8], wanted: u64) -> Result<(), String> {
             return Err(format!("wrong sum of the header at byte {at}"));
         }
         let sizes = head[8..].chunks_exact(16);
-        let size: usize = sizes
-            .map(|entry| word(entry, 8).unwrap_or(0) >> 32)
-            .sum::<u64>() as usize;
+        let size: u64 = sizes.map(|entry| word(entry, 8).unwrap_or(0) >> 32).sum();
         at += 8 + head.len();
-        let data = bytes.get(at..at + size).ok_or_else(|| cut(bytes.len()))?;
+        let size = usize::try_from(size).map_err(|_| cut(bytes.len()))?;
+        let end = at.checked_add(size);
+        let data = end.and_then(|end| bytes.get(at..end));
+        let data = data.ok_or_else(|| cut(bytes.len()))?;
         if u64::from(sum(data)) != sums >> 32 {
             return Err(format!("wrong sum of the data at byte {at}"));
         }
@@ -249,9 +250,9 @@ const TABLE: [u32; 256] = table();
 
 const fn table() -> [u32; 256] {
     let mut table = [0; 256];
-    let mut byte = 0;
+    let mut byte: u32 = 0;
     while byte < 256 {
-        let mut sum = (byte as u32) << 24;
+        let mut sum = byte << 24;
         let mut bit = 0;
         while bit < 8 {
             let carry = sum & 0x8000_0000 != 0;
@@ -261,7 +262,7 @@ const fn table() -> [u32; 256] {
             }
             bit += 1;
         }
-        table[byte] = sum;
+        table[byte as usize] = sum;
         byte += 1;
     }
     table

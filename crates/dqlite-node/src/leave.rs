@@ -205,12 +205,13 @@ mod tests {
                 'B' => Role::StandBy,
                 _ => Role::Spare,
             },
-            health: match letter.is_ascii_uppercase() {
-                true => Health::Online {
+            health: if letter.is_ascii_uppercase() {
+                Health::Online {
                     domain: 0,
                     weight: 0,
-                },
-                false => Health::Offline,
+                }
+            } else {
+                Health::Offline
             },
             silent: Duration::ZERO,
         };

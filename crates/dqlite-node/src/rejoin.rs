@@ -107,7 +107,8 @@ pub(crate) async fn instead(
 /// Whether any of these addresses knows a leader that says so itself.
 async fn leads_somebody(addresses: &[String]) -> bool {
     let mut tasks = JoinSet::new();
-    for address in addresses.iter().cloned() {
+    for address in addresses {
+        let address = address.clone();
         tasks.spawn(async move { leader::probe(&address).await.is_ok() });
     }
     tasks.join_all().await.contains(&true)

@@ -1,5 +1,10 @@
 //! Damaged files of the engine: every flipped bit and every cut is found, without the engine.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, too"
+)]
+
 use dqlite_node::damage::{examine, metadata, report, segment, snapshot, snapshot_meta};
 
 /// The first segment of a new cluster: one entry, the configuration with one voter.
@@ -29,6 +34,10 @@ fn every_flipped_bit_and_every_cut_of_a_segment_is_found() {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "a file that is there, as metadata() takes it"
+)]
 fn meta(format: u64, version: u64) -> Option<Vec<u8>> {
     let words = [format, version, 1, 0];
     Some(words.iter().flat_map(|word| word.to_le_bytes()).collect())

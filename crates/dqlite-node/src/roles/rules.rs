@@ -257,7 +257,7 @@ impl<'a> View<'a> {
         let gives = |member: &&Member| {
             member.id != leader && self.seated_in(Role::Voter, member.domain()) >= 2
         };
-        self.online(Role::Voter).iter().any(|member| gives(member))
+        self.online(Role::Voter).iter().any(gives)
     }
 
     /// A change with its reason: who, why, who is missing, and what the domains lack.
