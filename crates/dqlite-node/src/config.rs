@@ -186,7 +186,7 @@ options! {
     /// Client connections at a time.
     max_connections: u32 = 1024;
     /// Bytes of one request.
-    max_frame_bytes: u64 = 128 << 20;
+    max_frame_bytes: u32 = 128 << 20;
     /// Seconds until the first word of a connection must have come.
     handshake_timeout: f64 = 5.0;
     /// Seconds without a request after which a client's connection is closed; 0 = never.

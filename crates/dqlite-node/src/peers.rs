@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// For so long what the leader said is believed.
 const FRESH: Duration = Duration::from_secs(1);
 /// One line of the log for each address and so much time.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 /// Addresses whose last line is remembered.
 const NOTED_MAX: usize = 1000;
 

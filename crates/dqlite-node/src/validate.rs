@@ -91,7 +91,7 @@ const RANGES: &[Range] = &[
     range("statement_timeout", |c| c.statement_timeout, 0.0, WEEK),
     range(
         "max_frame_bytes",
-        |c| c.max_frame_bytes as f64,
+        |c| c.max_frame_bytes.into(),
         65_536.0,
         1_073_741_824.0,
     ),

@@ -16,7 +16,7 @@ use crate::peer::{Peer, PeerError};
 /// Bound of the questions asked before a change.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// *Engine*: it gives a promotion up after 50 seconds without progress.
-const CHANGE_PATIENCE: Duration = Duration::from_secs(3600);
+const CHANGE_PATIENCE: Duration = Duration::from_hours(1);
 /// An address to be added may belong to a node that is not up yet.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -18,7 +18,7 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(5);
 /// While a client is not read its end can only be asked for.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 /// So long the engine may take to end what nobody waits for.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 
 /// What is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

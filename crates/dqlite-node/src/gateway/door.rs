@@ -116,7 +116,7 @@ fn rules(config: &NodeConfig) -> Rules {
     let old = statements::engine_version().is_some_and(|version| version < Version::FLOOR);
     let policy = Policy {
         class: if old { ServerClass::C } else { ServerClass::D },
-        request_bytes_max: config.max_frame_bytes,
+        request_bytes_max: config.max_frame_bytes.into(),
         abilities: abilities(),
         ..Policy::default()
     };
