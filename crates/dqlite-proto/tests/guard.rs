@@ -3,7 +3,7 @@
 mod support;
 
 use dqlite_proto::frame::{Piece, Scanner};
-use dqlite_proto::guard::{Guard, Policy, Reply, Rows, Verdict};
+use dqlite_proto::guard::{Abilities, Guard, Policy, Reply, Rows, Verdict};
 use dqlite_proto::params::ParamsRef;
 use dqlite_proto::slots::Slots;
 use dqlite_proto::tuple::TupleCheck;
@@ -193,7 +193,7 @@ fn everything_else_that_was_captured_passes() {
         }
         let verdict = gate.sends(&block.bytes);
         assert!(
-            matches!(verdict, Verdict::Pass { .. }),
+            matches!(verdict, Verdict::Pass { .. } | Verdict::Change),
             "{name}: {verdict:?}"
         );
     }
@@ -338,15 +338,22 @@ fn membership_is_checked_and_can_be_closed() {
         1
     );
     assert_eq!(gate.refuses(&Request::Add { id: 2, address: "" }), 1);
-    gate.passes(&Request::Add {
-        id: 2,
-        address: "a:1",
-    });
-    gate.passes(&Request::Promote { id: 2 });
-    gate.passes(&Request::Assign {
-        id: 2,
-        role: Role::Spare,
-    });
+    let changes = [
+        Request::Add {
+            id: 2,
+            address: "a:1",
+        },
+        Request::Promote { id: 2 },
+        Request::Assign {
+            id: 2,
+            role: Role::Spare,
+        },
+        Request::Remove { id: 2 },
+        Request::Transfer { id: 0 },
+    ];
+    for change in changes {
+        assert_eq!(gate.asks(&change), Verdict::Change, "{change:?}");
+    }
     assert_eq!(gate.refuses(&Request::Describe { format: 1 }), 1005);
     assert_eq!(gate.refuses(&Request::Cluster { format: 2 }), 1005);
     assert_eq!(gate.refuses(&Request::Heartbeat { timestamp: 0 }), 1005);
@@ -541,4 +548,30 @@ fn captured_flights_can_be_followed_by_a_scanner() {
         }
         assert_eq!(again, stream);
     }
+}
+
+#[test]
+fn what_an_engine_can_do_is_not_refused() {
+    let mut gate = Gate::with(Policy {
+        abilities: Abilities {
+            exec_returning: true,
+            query_optimize: true,
+        },
+        ..Policy::default()
+    });
+    gate.passes(&exec_sql("INSERT INTO t DEFAULT VALUES RETURNING id"));
+    gate.passes(&query_sql("PRAGMA optimize"));
+}
+
+#[test]
+fn what_the_gateway_asks_itself_is_no_answer_for_the_client() {
+    let mut gate = Gate::new();
+    gate.passes(&Request::open("g.db"));
+    gate.guard.asks_itself();
+    gate.passes(&Request::Leader);
+    assert_eq!(gate.answers(&Response::Db { id: 0 }), Reply::Forward);
+    assert_eq!(gate.answers(&failure(0, "empty statement")), Reply::Drop);
+    assert!(gate.guard.revoke());
+    assert!(!gate.guard.revoke());
+    assert!(gate.guard.slots().is_empty());
 }
