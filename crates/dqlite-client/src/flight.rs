@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Wake, Waker};
 use std::thread::Thread;
 
+use crate::address::Address;
 use crate::memory::Memory;
 use crate::search::Search;
 
@@ -30,9 +31,12 @@ struct Known {
     waiting: Vec<Waker>,
 }
 
-/// The right to search among everybody; others wait until it is dropped.
+/// The right to search among everybody; others wait until it is dropped, or the leader is found.
 #[derive(Debug)]
-pub(crate) struct Flight(Arc<Memory>);
+pub(crate) struct Flight {
+    memory: Arc<Memory>,
+    search: Shared,
+}
 
 impl Memory {
     /// Begins the one search among everybody; the one that is under way if there is one.
@@ -42,7 +46,17 @@ impl Memory {
             return Err(Arc::clone(running));
         }
         known.running = Some(Arc::clone(search));
-        Ok(Flight(Arc::clone(self)))
+        Ok(Flight {
+            memory: Arc::clone(self),
+            search: Arc::clone(search),
+        })
+    }
+
+    /// A server has said that it leads: nobody needs to search any more, even if that server takes
+    /// its time to open a database for whoever asked.
+    pub(crate) fn found(&self, leader: &Address) {
+        self.led_by(leader);
+        self.flights.land(|_| true);
     }
 
     /// Whether that search has ended; the waker is woken when it does.
@@ -60,6 +74,19 @@ impl Memory {
 }
 
 impl Flights {
+    /// Ends the search that is under way, if it is one of these, and wakes who waits for it.
+    fn land(&self, is_one: impl FnOnce(&Shared) -> bool) {
+        let waiting = {
+            let mut known = self.known();
+            if !known.running.as_ref().is_some_and(is_one) {
+                return;
+            }
+            known.running = None;
+            std::mem::take(&mut known.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -67,12 +94,8 @@ impl Flights {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        let waiting = {
-            let mut known = self.0.flights.known();
-            known.running = None;
-            std::mem::take(&mut known.waiting)
-        };
-        waiting.into_iter().for_each(Waker::wake);
+        let Self { memory, search } = self;
+        memory.flights.land(|running| Arc::ptr_eq(running, search));
     }
 }
 

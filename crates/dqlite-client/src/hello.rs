@@ -72,6 +72,11 @@ impl Hello {
         })
     }
 
+    /// Whether the server has said that it leads.
+    pub(crate) const fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
     fn named(&mut self, session: &mut Session, leader: &str) -> Result<Option<Greeting>> {
         let itself = Address::advertised(leader).is_ok_and(|leader| self.address.is_named(&leader));
         if itself || self.purpose.any {

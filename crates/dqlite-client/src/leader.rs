@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use dqlite_proto::outcome::Call;
+use dqlite_proto::{Event, Session, Ticket};
 use socket2::{Domain, SockAddr, SockRef};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
@@ -15,8 +17,10 @@ use crate::clock;
 use crate::config::Config;
 use crate::dialer::Dialled;
 use crate::error::{AttemptKind, Error, ErrorKind, Result};
+use crate::exchange::Exchange;
 use crate::flight::{Flight, Shared, lock};
 use crate::hello::{Greeting, Hello, Purpose};
+use crate::memory::Memory;
 use crate::search::{Answer, ProbeId, Step};
 use crate::secure::{self, Missed};
 use crate::transport::{self, Targets};
@@ -145,11 +149,16 @@ async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Ins
         Err(_) => return End::Answer(late("cannot be reached in time")),
     };
     let mut session = config.session(&address);
-    let mut hello = match Hello::start(&mut session, address.clone(), purpose) {
+    let searches = !purpose.any;
+    let hello = match Hello::start(&mut session, address.clone(), purpose) {
         Ok(hello) => hello,
         Err(error) => return End::Fatal(error),
     };
-    let mut wire = Wire::new(stream, session, address);
+    let mut wire = Wire::new(stream, session, address.clone());
+    let mut hello = Announcing {
+        hello,
+        found: searches.then_some((&*config.memory, address)),
+    };
     match wire.run(&mut hello, until).await {
         Ok(Greeting::Ready(members)) => {
             config.connected(wire.address(), wire.session(), members);
@@ -166,6 +175,34 @@ async fn attempt(config: &Config, address: Address, purpose: Purpose, until: Ins
             },
             _ => return End::Fatal(error),
         }),
+    }
+}
+
+/// First words that tell other searches as soon as a server has said that it leads.
+struct Announcing<'a> {
+    hello: Hello,
+    found: Option<(&'a Memory, Address)>,
+}
+
+impl Exchange for Announcing<'_> {
+    type Output = Greeting;
+
+    fn event(&mut self, session: &mut Session, event: Event) -> Result<Option<Greeting>> {
+        let greeting = self.hello.event(session, event)?;
+        if self.hello.is_confirmed()
+            && let Some((memory, leader)) = self.found.take()
+        {
+            memory.found(&leader);
+        }
+        Ok(greeting)
+    }
+
+    fn ticket(&self) -> Option<Ticket> {
+        self.hello.ticket()
+    }
+
+    fn call(&self) -> Call {
+        self.hello.call()
     }
 }
 

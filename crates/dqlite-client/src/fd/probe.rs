@@ -198,6 +198,9 @@ impl Attempt {
                 return Err(self.end(link, greeting));
             }
         }
+        if hello.is_confirmed() && !self.purpose.any {
+            self.config.memory.found(&self.address);
+        }
         let flushed = link.flush().map_err(broken)?;
         self.state = State::Talking(link, hello, flushed);
         Ok(())
