@@ -64,7 +64,11 @@ fn certificates_that_will_not_do_end_the_search_at_once() {
     let first = stage.asked();
     stage.answer(first[0].id, bad());
     let second = stage.asked();
-    assert_eq!(second[0].address.as_str(), "h2:1", "the others may do better");
+    assert_eq!(
+        second[0].address.as_str(),
+        "h2:1",
+        "the others may do better"
+    );
     stage.answer(second[0].id, bad());
     assert_eq!(stage.search.next(stage.now), Step::GiveUp);
 
@@ -72,7 +76,11 @@ fn certificates_that_will_not_do_end_the_search_at_once() {
     let asked = stage.asked();
     stage.answer(asked[0].id, bad());
     stage.answer(asked[1].id, refused());
-    assert_ne!(stage.search.next(stage.now), Step::GiveUp, "a node may come back");
+    assert_ne!(
+        stage.search.next(stage.now),
+        Step::GiveUp,
+        "a node may come back"
+    );
 }
 
 fn refused() -> Answer {
