@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import EllipsisType, TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from dqlite import _copy, _native, _script, exceptions
+from dqlite import _native, _script, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._core import Core
 from dqlite._cursor import Gathered
@@ -16,6 +16,9 @@ from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
 from dqlite.rows import RowFactory, Shape, record_row
 from dqlite.transaction import Mode, Transaction, begin
+
+if TYPE_CHECKING:
+    from dqlite._copy import BackupTarget
 
 _MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 
@@ -240,11 +243,13 @@ class Connection(Core):
         Reads inside one transaction, so that all lines are of one moment. `filter` is a LIKE
         pattern for names.
         """
+        from dqlite import _copy  # noqa: PLC0415 - it needs sqlite3, which few programs want
+
         return _copy.iterdump(self, filter)
 
     def backup(
         self,
-        target: _copy.BackupTarget,
+        target: BackupTarget,
         *,
         pages: int = -1,
         progress: Callable[[int, int, int], object] | None = None,
@@ -257,10 +262,14 @@ class Connection(Core):
         `pages`, `progress` ``(status, remaining, total)`` and `sleep` (seconds) are those of its
         ``backup``. A file is written beside `target` and renamed when it is complete.
         """
+        from dqlite import _copy  # noqa: PLC0415 - it needs sqlite3, which few programs want
+
         _copy.backup(self, target, pages=pages, progress=progress, name=name, sleep=sleep)
 
     def serialize(self, *, name: str = "main") -> bytes:
         """Return the database file, ready for ``sqlite3.Connection.deserialize``."""
+        from dqlite import _copy  # noqa: PLC0415 - it needs sqlite3, which few programs want
+
         return _copy.serialize(self, name)
 
     def set_trace_callback(self, callback: Callable[[str], object] | None) -> None:
