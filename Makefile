@@ -63,6 +63,7 @@ verify: build $(BIN)/.gates ## the read-only checks: formats, lints, types, docu
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 	$(BIN)/python -m mypy.stubtest dqlite._native
+	$(BIN)/mypy --strict python/tests/typing
 	$(BIN)/typos
 	cargo deny --locked check licenses bans sources
 
@@ -71,6 +72,26 @@ fix: setup ## rewrite files: formats and what the linters can repair
 	cargo fmt --all
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+.PHONY: poison
+poison: $(ENGINE)/BUNDLE.json ## inputs that kill a stock engine: what they do to one, and to a node of ours (slow, 10 GB of memory)
+	cargo build --locked -p dqlite-cli -p dqlite-testkit
+	target/debug/poison --stock
+	DQLITE_POISON=slow target/debug/poison --executable target/debug/dqlite
+
+.PHONY: drill-exact
+SECONDS_PER_DRILL ?= 60
+drill-exact: $(ENGINE)/BUNDLE.json ## count through killed leaders, with and without tokens; the verdict is the last line
+	cargo build --locked -p dqlite-cli -p dqlite-testkit
+	target/debug/drill-exact $(SECONDS_PER_DRILL) target/debug/dqlite
+
+.PHONY: bench
+bench: build ## Python against its peers, ratios in one interleaved run (wants CPython 3.13, or PYTHON313)
+	$(BIN)/python bench/run.py
+
+.PHONY: bench-client
+bench-client: $(ENGINE)/BUNDLE.json ## the Rust client against a bare socket and against the engine's own time
+	cargo run --locked --release -p dqlite-client --example floor
 
 .PHONY: bench-codec
 bench-codec: ## speed of the codec: rows, parameters, requests

@@ -1,12 +1,12 @@
 //! Every input that is known to kill, wedge, lock out or open a stock node, on nodes of ours:
 //! nobody dies, the answer is the one of the remedy, and others go on writing.
 //!
-//! The rows that cost gigabytes or minutes run with `DQLITE_POISON=slow`. What a stock engine does
-//! is shown by `cargo run -p dqlite-testkit --bin poison -- --stock`.
+//! The rows that cost gigabytes or minutes are no tests: `make poison` runs them, and shows what a
+//! stock engine does.
 
 use std::collections::BTreeSet;
 
-use dqlite_testkit::poison::{Cost, Kind, TABLE, attempt, row};
+use dqlite_testkit::poison::{Cost, Kind, Row, TABLE, attempt, row};
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
 
@@ -14,10 +14,6 @@ fn survives(id: &str) {
     let Some(row) = row(id) else {
         panic!("no row {id}");
     };
-    let slow = std::env::var_os("DQLITE_POISON").is_some_and(|how| how == "slow");
-    if row.cost == Cost::Much && !slow {
-        return;
-    }
     let report = attempt(&Kind::Ours(EXECUTABLE.into()), row);
     assert!(
         report.is_remedied(),
@@ -37,10 +33,11 @@ macro_rules! rows {
         })*
 
         #[test]
-        fn every_row_of_the_table_has_its_test() {
+        fn every_affordable_row_of_the_table_has_its_test() {
             let tests = BTreeSet::from([$($id),*]);
-            let rows: BTreeSet<_> = TABLE.iter().copied().flatten().map(|row| row.id).collect();
-            assert_eq!(tests, rows);
+            let affordable = |row: &&Row| row.cost != Cost::Much;
+            let rows = TABLE.iter().copied().flatten().filter(affordable);
+            assert_eq!(tests, rows.map(|row| row.id).collect());
         }
     };
 }
@@ -51,7 +48,6 @@ rows! {
     p3 = "P3",
     p4 = "P4",
     p5 = "P5",
-    p5_sum = "P5-sum",
     p6 = "P6",
     p7 = "P7",
     p8 = "P8",
@@ -83,12 +79,9 @@ rows! {
     p33 = "P33",
     p34 = "P34",
     p35 = "P35",
-    p36 = "P36",
-    p37 = "P37",
     p38 = "P38",
     p39 = "P39",
     p40 = "P40",
-    p41 = "P41",
     p44 = "P44",
     p45 = "P45",
     p46 = "P46",

@@ -25,6 +25,30 @@ fn shown_issuer(place: &Place, index: usize, files: &Files) -> Option<String> {
     })
 }
 
+/// Has every node trust a second signer, for the time between, and a client of that one let in.
+fn trust_both_signers(place: &Place) -> Authority {
+    let next = Authority::new("next CA");
+    replace(
+        &format!("{}{}", place.signer.pem(), next.pem()),
+        &place.path("ca.pem"),
+    );
+    let app = next.issue(&["app"]);
+    next.write(&place.path("next-ca.pem")).unwrap();
+    app.write(place.folder.path(), "next-app").unwrap();
+    // The new client is let in as soon as a node trusts the new signer.
+    let both = place.files("next-app");
+    for index in 0..3 {
+        await_that("trust in the new signer", || {
+            let mut config = place.client(both.clone());
+            config.hosts = vec![place.address(index).parse().unwrap()];
+            let deadline = std::time::Instant::now() + Duration::from_secs(5);
+            let address = place.address(index).parse().unwrap();
+            dqlite_client::blocking::probe(&config, &address, deadline).is_ok()
+        });
+    }
+    next
+}
+
 #[test]
 fn certificates_and_signers_change_under_load_without_a_lost_connection() {
     // Elections are for another test: a busy machine holds a leader up for longer than 0.3 s.
@@ -54,26 +78,8 @@ fn certificates_and_signers_change_under_load_without_a_lost_connection() {
         }
     });
 
-    // Both signers are trusted for the time between.
-    let next = Authority::new("next CA");
-    replace(
-        &format!("{}{}", place.signer.pem(), next.pem()),
-        &place.path("ca.pem"),
-    );
-    let app = next.issue(&["app"]);
-    next.write(&place.path("next-ca.pem")).unwrap();
-    app.write(place.folder.path(), "next-app").unwrap();
-    // The new client is let in as soon as a node trusts the new signer.
+    let next = trust_both_signers(&place);
     let both = place.files("next-app");
-    for index in 0..3 {
-        await_that("trust in the new signer", || {
-            let mut config = place.client(both.clone());
-            config.hosts = vec![place.address(index).parse().unwrap()];
-            let deadline = std::time::Instant::now() + Duration::from_secs(5);
-            let address = place.address(index).parse().unwrap();
-            dqlite_client::blocking::probe(&config, &address, deadline).is_ok()
-        });
-    }
     // The nodes' own certificates: key first, then certificate, so that they do not fit between.
     let node = next.issue(&[HOST]);
     replace(&node.key, &place.path("node.key"));
