@@ -39,7 +39,18 @@ class Connection(connection.Connection):
 
     def cursor(self, factory: Callable[[Connection], Any] = Cursor, /) -> Cursor:
         """Return a new cursor, made by `factory`."""
+        self._check_open()
         return check_cursor(factory(self))
+
+    def commit(self) -> None:
+        """Commit the open transaction; nothing happens without one or in autocommit mode."""
+        self._check_open()
+        super().commit()
+
+    def rollback(self) -> None:
+        """Roll the open transaction back; success also if its session is gone."""
+        self._check_open()
+        super().rollback()
 
     def close(self) -> None:
         """Drop the session; an open transaction is rolled back by that. Idempotent."""
@@ -63,6 +74,11 @@ class Connection(connection.Connection):
             self.rollback()
         except exceptions.Error as error:
             error.__context__ = exc
+
+    def _check_open(self) -> None:
+        if self.closed:
+            text = "connection is closed"
+            raise exceptions.InterfaceError(text)
 
     def _leave(self) -> None:
         try:
