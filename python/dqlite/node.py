@@ -27,6 +27,8 @@ START_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 10.0
 EXIT_TIMEOUT_S: Final = 5.0
 HANDOVER_TIMEOUT_S: Final = 3.0
+LEAVE_TIMEOUT_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 5.0
 
 _DICTS: Final = _native.Projection("all", "dict")
 _running: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
@@ -238,6 +240,49 @@ class Node:
         With `roles` the seat of a voter, too. NodeNotRunningError; NodeError if nobody takes it.
         """
         self.native.handover(timeout, roles)
+
+    def leave(self, timeout: float = LEAVE_TIMEOUT_S) -> None:
+        """Take the node out of its cluster for good, within `timeout` seconds, and stop it.
+
+        Leadership and seat go to others first; its directory does not start again. NodeError if
+        the others cannot do without it or do not agree in time; then it stays and keeps running.
+        """
+        self.native.leave(timeout)
+        self.stop()
+
+    def status(self, timeout: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+        """Return the node's account of itself, asked within `timeout` seconds.
+
+        Ids are text. NodeNotRunningError, also while its process is started again::
+
+            print(node.status()["state"], node.status()["disk"]["free_bytes"])
+        """
+        status: dict[str, Any] = json.loads(self.native.status(timeout))
+        return status
+
+    def explain(self, timeout: float = ANSWER_TIMEOUT_S) -> dict[str, Any]:
+        """Return the node's ``last`` role decisions in words, and what the rules say ``now``.
+
+        `timeout` in seconds. Errors as for `status`.
+        """
+        grounds: dict[str, Any] = json.loads(self.native.explain(timeout))
+        return grounds
+
+    def reload_tls(self, timeout: float = ANSWER_TIMEOUT_S) -> None:
+        """Read the certificates again at once, not only when the files are next looked at.
+
+        NodeError names the check that failed; the old ones stay in use then. `timeout` in seconds.
+        """
+        self.native.reload_tls(timeout)
+
+    def set_log_level(self, level: str, timeout: float = ANSWER_TIMEOUT_S) -> None:
+        """Log ``error warn info debug`` or ``trace`` from now until the process ends.
+
+        NodeError for another word. `timeout` in seconds::
+
+            node.set_log_level("debug")
+        """
+        self.native.set_log_level(level, timeout)
 
     def connect(self, database: str = "db.sqlite", **options: Any) -> Connection:
         """Open a connection that starts at this node and follows the leader.

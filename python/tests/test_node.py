@@ -399,3 +399,48 @@ def test_a_node_without_its_cluster_serves_and_says_who_is_missing(addresses, tm
 def test_nodes_are_not_pickled(address, tmp_path):
     with pytest.raises(TypeError, match="cannot pickle 'Node'"):
         pickle.dumps(dqlite.Node(address, tmp_path))
+
+
+def test_a_node_tells_of_itself(address, tmp_path):
+    with dqlite.Node(address, tmp_path) as node:
+        node.wait_ready(20)
+        status = node.status()
+        assert status["schema"] == 1
+        assert status["disk"]["data_dir_bytes"] > 0
+        assert set(node.explain()) == {"last", "now"}
+        node.set_log_level("debug")
+        with pytest.raises(dqlite.NodeError, match="loud"):
+            node.set_log_level("loud")
+        with pytest.raises(dqlite.NodeError, match="(?i)tls") as caught:
+            node.reload_tls()
+        assert caught.value.node_address == address
+        assert node.is_running
+
+
+def test_what_a_node_tells_needs_a_running_one(address, tmp_path):
+    node = dqlite.Node(address, tmp_path)
+    calls = (node.status, node.explain, node.reload_tls, node.leave)
+    for call in (*calls, lambda: node.set_log_level("info")):
+        with pytest.raises(dqlite.NodeNotRunningError, match=address):
+            call()
+
+
+def test_the_only_node_does_not_leave(address, tmp_path):
+    with dqlite.Node(address, tmp_path) as node:
+        node.wait_ready(20)
+        with pytest.raises(dqlite.NodeError):
+            node.leave(5)
+        assert node.is_running
+        node.open_db("app")
+        assert node.query("select 1 as one") == [{"one": 1}]
+
+
+def test_a_node_leaves_for_good(own_trio, until):
+    leader = own_trio.leader()
+    leader.leave(30)
+    assert not leader.is_running
+    others = [node.address for node in own_trio.nodes if node is not leader]
+    with dqlite.Client(others) as client:
+        until(lambda: sorted(member.address for member in client.cluster()) == sorted(others))
+    with pytest.raises(dqlite.NodeStartError, match="left|removed"):
+        leader.start()

@@ -73,6 +73,32 @@ impl Node {
         Ok((answer.moved, answer.leader))
     }
 
+    fn leave(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        self.patiently(py, |node, interrupt| {
+            node.leave_within(duration(timeout), interrupt)
+        })
+    }
+
+    /// A JSON document.
+    fn status(&self, py: Python<'_>, timeout: f64) -> PyResult<String> {
+        let status = self.patiently(py, |node, _| node.status(duration(timeout)));
+        Ok(status?.to_string())
+    }
+
+    /// A JSON document.
+    fn explain(&self, py: Python<'_>, timeout: f64) -> PyResult<String> {
+        let grounds = self.patiently(py, |node, _| node.explain(duration(timeout)));
+        Ok(grounds?.to_string())
+    }
+
+    fn reload_tls(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
+        self.patiently(py, |node, _| node.reload_tls(duration(timeout)))
+    }
+
+    fn set_log_level(&self, py: Python<'_>, level: &str, timeout: f64) -> PyResult<()> {
+        self.patiently(py, |node, _| node.set_log_level(level, duration(timeout)))
+    }
+
     fn after_fork(&self) {
         self.node.after_fork();
     }

@@ -275,11 +275,20 @@ impl Node {
     ///
     /// Refused while the others cannot do without this node; then it stays a member.
     pub fn leave(&self, timeout: Duration) -> Result<(), NodeError> {
+        self.leave_within(timeout, &mut patient)
+    }
+
+    /// [`leave`](Self::leave), no longer waited for when `interrupt` says so.
+    pub fn leave_within(
+        &self,
+        timeout: Duration,
+        interrupt: &mut dyn FnMut() -> bool,
+    ) -> Result<(), NodeError> {
         let deadline_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         // The node says "too late" itself; the answer needs its time.
         let deadline = Instant::now() + timeout + Duration::from_secs(1);
         let leave = |n| ToNode::Leave { n, deadline_ms };
-        self.request(leave, deadline, &mut patient).map(drop)
+        self.request(leave, deadline, interrupt).map(drop)
     }
 
     /// The node's own account of itself, as a JSON document, within `timeout`.
