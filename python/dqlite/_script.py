@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dqlite import _native, exceptions
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 def run(connection: Connection, script: str, timeout: Timeout) -> None:
     """Do `Connection.executescript`."""
-    if not isinstance(script, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        text = f"a script must be str, not {type(script).__name__}"
+    given: Any = script
+    if not isinstance(given, str):
+        text = f"a script must be str, not {type(given).__name__}"
         raise exceptions.ProgrammingError(text, outcome="not_sent")
     if connection.autocommit is not True and connection.autocommit is not False:
         connection.commit()

@@ -40,12 +40,12 @@ def record_row(cursor: HasDescription, row: tuple[Any, ...]) -> Record:
     return Record(cursor, row)
 
 
-def tuple_row(cursor: HasDescription, row: tuple[Any, ...]) -> tuple[Any, ...]:  # noqa: ARG001 - a factory's signature
+def tuple_row(cursor: HasDescription, row: tuple[Any, ...]) -> tuple[Any, ...]:
     """Make a tuple."""
     return row
 
 
-def list_row(cursor: HasDescription, row: tuple[Any, ...]) -> list[Any]:  # noqa: ARG001 - a factory's signature
+def list_row(cursor: HasDescription, row: tuple[Any, ...]) -> list[Any]:
     """Make a list."""
     return list(row)
 
@@ -55,7 +55,7 @@ def dict_row(cursor: HasDescription, row: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip(_names(cursor), row, strict=True))
 
 
-def scalar_row(cursor: HasDescription, row: tuple[Any, ...]) -> Any:  # noqa: ARG001 - a factory's signature
+def scalar_row(cursor: HasDescription, row: tuple[Any, ...]) -> Any:
     """Give the first column."""
     return row[0]
 
@@ -81,7 +81,7 @@ kwargs_row = class_row
 def args_row(function: Callable[..., T]) -> Callable[[HasDescription, tuple[Any, ...]], T]:
     """Call `function` with the values in order."""
 
-    def factory(cursor: HasDescription, row: tuple[Any, ...]) -> T:  # noqa: ARG001 - a factory's signature
+    def factory(cursor: HasDescription, row: tuple[Any, ...]) -> T:
         return function(*row)
 
     return factory
@@ -124,5 +124,5 @@ def _names(cursor: HasDescription) -> list[str]:
 @functools.lru_cache(64)
 def _namedtuple(names: tuple[str, ...]) -> Any:
     fields = [re.sub(r"\W", "_", name) for name in names]
-    made: Any = namedtuple("Row", fields, rename=True)  # noqa: PYI024 # pyright: ignore[reportUntypedNamedTuple] - the fields are known at run time
-    return made
+    make: Any = namedtuple
+    return make("Row", fields, rename=True)

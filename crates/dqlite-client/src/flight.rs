@@ -4,7 +4,7 @@
 //!   leader known   ──► ask it alone, each caller for itself
 //!   miss, or none  ──► Memory::take_off ──► Ok(Flight): search among everybody
 //!                                       └─► Err(Search): somebody else does; wait for its end,
-//!                                           then begin anew: the leader is known, or it is our turn
+//!                                           then begin anew: it is known, or it is our turn
 //! ```
 //!
 //! Whoever waits keeps its own deadline, and knows the reasons that the search has met so far.

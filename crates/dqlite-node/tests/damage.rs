@@ -9,8 +9,8 @@ use dqlite_node::damage::{examine, metadata, report, segment, snapshot, snapshot
 
 /// The first segment of a new cluster: one entry, the configuration with one voter.
 const SEGMENT: &str = "\
-    01000000000000002d99f986bb61896f0100000000000000010000000000000003000000280000000101000000000000\
-    00be5531 8c8571c12d3132372e302e302e313a31383433320001000000000000";
+    01000000000000002d99f986bb61896f01000000000000000100000000000000030000002800000001010000\
+    0000000000be5531 8c8571c12d3132372e302e302e313a31383433320001000000000000";
 
 fn golden() -> Vec<u8> {
     let digits: Vec<u8> = SEGMENT.bytes().filter(|byte| *byte != b' ').collect();

@@ -43,7 +43,7 @@ class Cursor(cursor.Cursor):
         described = super().description
         if described is None or not self._parses & PARSE_COLNAMES:
             return described
-        return tuple((name.partition(" [")[0], *rest) for name, *rest in described)  # type: ignore[misc] # pyright: ignore[reportReturnType]
+        return tuple((column[0].partition(" [")[0], *column[1:]) for column in described)
 
     @property
     def _parses(self) -> int:

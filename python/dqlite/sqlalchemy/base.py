@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.characteristics import ConnectionCharacteristic
 
-from dqlite import dbapi, exceptions
+from dqlite import __version__, dbapi, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._options import options
 from dqlite.sqlalchemy._address import target_of
@@ -49,7 +49,7 @@ class DqliteDialect(SQLiteDialect_pysqlite):
     supports_statement_cache = True
     supports_sane_rowcount = True
     supports_sane_multi_rowcount = True
-    insert_executemany_returning = True  # pyright: ignore[reportAssignmentType] - a memoized property elsewhere
+    insert_executemany_returning = True  # pyright: ignore[reportAssignmentType]
     update_executemany_returning = True
     delete_executemany_returning = True
     has_terminate = True
@@ -149,9 +149,7 @@ class DqliteDialect(SQLiteDialect_pysqlite):
 
     def retrieve_dbapi_version(self, dbapi: Any) -> Any:
         """Return the version of this package."""
-        import dqlite  # noqa: PLC0415 - the package imports nothing of SQLAlchemy, and not the reverse
-
-        return tuple(int(part) for part in dqlite.__version__.split("+")[0].split(".")[:3])
+        return tuple(int(part) for part in __version__.split("+")[0].split(".")[:3])
 
     def _get_server_version_info(self, connection: Any) -> Any:
         version: str = connection.exec_driver_sql("SELECT sqlite_version()").scalar_one()

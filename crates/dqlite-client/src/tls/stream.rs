@@ -112,7 +112,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // The library keeps what the kernel did not take, and who waits for an answer writes no more.
+        // The library keeps what the kernel did not take; who waits for an answer writes no more.
         if let Poll::Ready(Err(error)) = Pin::new(&mut self.inner).poll_flush(cx) {
             tracing::debug!(target: "dqlite", %error, "cannot be written to any more");
         }

@@ -1,3 +1,5 @@
+//! Certificates that will do, and those that will not, with the reason.
+
 use std::fs;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Ending statements: which of SQLite's connections serves which connection of the gateway.
 //!
-//! *Engine* (all releases up to 1.18.7): it reads nothing while a statement runs, so it sees neither
+//! *Engine* (all releases up to 1.18.7): it reads nothing while a statement runs, and sees neither
 //! an INTERRUPT nor that the client is gone. SQLite could end the statement, if only one knew which
 //! connection it runs on. So the gateway sends a PREPARE of a comment behind each OPEN, and
 //! [`prepare_v2`] learns from it whose connection this is:
