@@ -10,9 +10,9 @@ with the cursor and the tuple of values, as stdlib ``sqlite3`` does::
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
@@ -124,5 +124,5 @@ def _names(cursor: HasDescription) -> list[str]:
 @functools.lru_cache(64)
 def _namedtuple(names: tuple[str, ...]) -> Any:
     fields = [re.sub(r"\W", "_", name) for name in names]
-    make: Any = namedtuple
+    make: Any = collections.namedtuple  # noqa: PYI024 - the fields are known at run time
     return make("Row", fields, rename=True)

@@ -10,7 +10,7 @@
 //! When the client goes away its statements are ended; what the engine still owes is read and
 //! thrown away before the engine's side is closed.
 //!
-//! *Engine* (1.18.2 to 1.18.7): a socket closed in the middle of a result leaks the read transaction
+//! *Engine* (1.18.2 to 1.18.7): a socket closed in the middle of a result leaks the transaction
 //! of its statement for ever, and a node with an unread result never stops.
 
 use std::future::Future;
