@@ -1,5 +1,6 @@
 //! Rows that own what they hold.
 
+use std::fmt;
 use std::sync::Arc;
 
 use dqlite_proto::{Columns, DecodeError, RowsFrame, ValueRef};
@@ -7,40 +8,57 @@ use dqlite_proto::{Columns, DecodeError, RowsFrame, ValueRef};
 use crate::convert::{self, FromValue};
 use crate::error::{Error, Result};
 
+/// Rows share memory until they take about this much, so that a row costs no allocation.
+const PAGE_BYTES: usize = 32 << 10;
+
 /// One row of a result. It stays valid when the connection is gone.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Neighbouring rows share memory: one that is kept holds up to 32 KiB of those around it (and its
+/// own, whatever its size). Read what is needed out of rows that are to live long.
+#[derive(Clone)]
 pub struct Row {
-    columns: Arc<Columns>,
-    cells: Box<[Cell]>,
+    page: Arc<Page>,
+    /// Its first cell in the page.
+    first: usize,
 }
 
-/// A value as it came; text is kept as bytes, because it need not be UTF-8.
-#[derive(Clone, Debug, PartialEq)]
+/// Rows that came together.
+struct Page {
+    columns: Arc<Columns>,
+    /// Row after row.
+    cells: Vec<Cell>,
+    /// What texts and blobs hold, each behind its length.
+    bytes: Vec<u8>,
+}
+
+/// A value as it came; text is kept as bytes, because it need not be UTF-8. Those with a position
+/// lie in the bytes of the page.
+#[derive(Clone, Copy)]
 enum Cell {
     Integer(i64),
     Float(f64),
-    Text(Box<[u8]>),
-    Blob(Box<[u8]>),
+    Text(usize),
+    Blob(usize),
     Null,
     UnixTime(i64),
-    Iso8601(Box<[u8]>),
+    Iso8601(usize),
     Boolean(u64),
 }
 
 impl Row {
     /// The names of the columns. They may repeat and may be empty.
     pub fn columns(&self) -> &[String] {
-        self.columns.names()
+        self.page.columns.names()
     }
 
     /// How many columns it has.
     pub fn len(&self) -> usize {
-        self.cells.len()
+        self.page.columns.len()
     }
 
     /// Whether it has no columns.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.page.columns.is_empty()
     }
 
     /// Reads a column, by index or by name; of several columns of one name, the first.
@@ -49,10 +67,10 @@ impl Row {
     /// that type. NULL can only be read as an [`Option`].
     pub fn get<T: FromValue>(&self, column: impl Column) -> Result<T> {
         let at = column.find(self)?;
-        let value = self.get_ref(at)?;
+        let value = self.value(at).ok_or_else(|| no_column(&at, self))?;
         T::from_value(value).ok_or_else(|| {
             let (name, what) = (
-                self.columns.get(at).unwrap_or_default(),
+                self.page.columns.get(at).unwrap_or_default(),
                 convert::name(value),
             );
             let hint = if value == ValueRef::Null {
@@ -76,23 +94,125 @@ impl Row {
     /// A column without converting it.
     pub fn get_ref(&self, column: impl Column) -> Result<ValueRef<'_>> {
         let at = column.find(self)?;
-        self.cells
-            .get(at)
-            .map(Cell::as_ref)
-            .ok_or_else(|| no_column(&at, self))
+        self.value(at).ok_or_else(|| no_column(&at, self))
     }
 
     /// All rows of a frame.
     pub(crate) fn read(frame: &RowsFrame, into: &mut Vec<Self>) -> Result<(), DecodeError> {
         let mut cursor = frame.rows();
+        let mut page = Page::new(frame);
         while let Some(row) = cursor.next_row()? {
-            let cells = row
-                .map(|value| value.map(Cell::from))
-                .collect::<Result<_, _>>()?;
-            let columns = Arc::clone(frame.columns());
-            into.push(Self { columns, cells });
+            for value in row {
+                page.push(value?);
+            }
+            if page.size() >= PAGE_BYTES {
+                std::mem::replace(&mut page, Page::new(frame)).finish(into);
+            }
         }
+        page.finish(into);
         Ok(())
+    }
+
+    #[inline]
+    fn value(&self, at: usize) -> Option<ValueRef<'_>> {
+        if at >= self.len() {
+            return None;
+        }
+        self.page.value(self.first + at)
+    }
+
+    fn values(&self) -> impl Iterator<Item = Option<ValueRef<'_>>> {
+        (0..self.len()).map(|at| self.value(at))
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.page.columns == other.page.columns && self.values().eq(other.values())
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self.values().flatten();
+        f.debug_map()
+            .entries(self.columns().iter().zip(values))
+            .finish()
+    }
+}
+
+impl Page {
+    fn new(frame: &RowsFrame) -> Self {
+        // No value takes less than a word of the frame, and none takes more bytes here than there.
+        let bytes = frame.row_bytes().min(PAGE_BYTES);
+        Self {
+            columns: Arc::clone(frame.columns()),
+            cells: Vec::with_capacity(bytes / size_of::<u64>()),
+            bytes: Vec::with_capacity(bytes),
+        }
+    }
+
+    const fn size(&self) -> usize {
+        size_of::<Cell>() * self.cells.len() + self.bytes.len()
+    }
+
+    #[inline]
+    fn push(&mut self, value: ValueRef<'_>) {
+        let cell = match value {
+            ValueRef::Integer(v) => Cell::Integer(v),
+            ValueRef::Float(v) => Cell::Float(v),
+            ValueRef::Text(v) => Cell::Text(self.store(v)),
+            ValueRef::Blob(v) => Cell::Blob(self.store(v)),
+            ValueRef::Null => Cell::Null,
+            ValueRef::UnixTime(v) => Cell::UnixTime(v),
+            ValueRef::Iso8601(v) => Cell::Iso8601(self.store(v)),
+            ValueRef::Boolean(v) => Cell::Boolean(v),
+        };
+        self.cells.push(cell);
+    }
+
+    #[inline]
+    fn store(&mut self, value: &[u8]) -> usize {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(&value.len().to_ne_bytes());
+        self.bytes.extend_from_slice(value);
+        at
+    }
+
+    /// Hands its rows out.
+    fn finish(mut self, into: &mut Vec<Row>) {
+        let (cells, width) = (self.cells.len(), self.columns.len().max(1));
+        if cells == 0 {
+            return;
+        }
+        self.cells.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        let page = Arc::new(self);
+        let row = |first| Row {
+            page: Arc::clone(&page),
+            first,
+        };
+        into.extend((0..cells).step_by(width).map(row));
+    }
+
+    #[inline]
+    fn value(&self, cell: usize) -> Option<ValueRef<'_>> {
+        Some(match *self.cells.get(cell)? {
+            Cell::Integer(v) => ValueRef::Integer(v),
+            Cell::Float(v) => ValueRef::Float(v),
+            Cell::Text(at) => ValueRef::Text(self.stored(at)?),
+            Cell::Blob(at) => ValueRef::Blob(self.stored(at)?),
+            Cell::Null => ValueRef::Null,
+            Cell::UnixTime(v) => ValueRef::UnixTime(v),
+            Cell::Iso8601(at) => ValueRef::Iso8601(self.stored(at)?),
+            Cell::Boolean(v) => ValueRef::Boolean(v),
+        })
+    }
+
+    #[inline]
+    fn stored(&self, at: usize) -> Option<&[u8]> {
+        let (length, rest) = self.bytes.get(at..)?.split_first_chunk()?;
+        rest.get(..usize::from_ne_bytes(*length))
     }
 }
 
@@ -114,44 +234,15 @@ impl Column for usize {
 
 impl Column for &str {
     fn find(self, row: &Row) -> Result<usize> {
-        row.columns
+        row.page
+            .columns
             .position(self)
             .ok_or_else(|| no_column(&self, row))
     }
 }
 
-fn no_column(column: &dyn std::fmt::Debug, row: &Row) -> Error {
+fn no_column(column: &dyn fmt::Debug, row: &Row) -> Error {
     Error::usage(format!("no column {column:?} among {:?}", row.columns()))
-}
-
-impl From<ValueRef<'_>> for Cell {
-    fn from(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Integer(v) => Self::Integer(v),
-            ValueRef::Float(v) => Self::Float(v),
-            ValueRef::Text(v) => Self::Text(v.into()),
-            ValueRef::Blob(v) => Self::Blob(v.into()),
-            ValueRef::Null => Self::Null,
-            ValueRef::UnixTime(v) => Self::UnixTime(v),
-            ValueRef::Iso8601(v) => Self::Iso8601(v.into()),
-            ValueRef::Boolean(v) => Self::Boolean(v),
-        }
-    }
-}
-
-impl Cell {
-    const fn as_ref(&self) -> ValueRef<'_> {
-        match self {
-            Self::Integer(v) => ValueRef::Integer(*v),
-            Self::Float(v) => ValueRef::Float(*v),
-            Self::Text(v) => ValueRef::Text(v),
-            Self::Blob(v) => ValueRef::Blob(v),
-            Self::Null => ValueRef::Null,
-            Self::UnixTime(v) => ValueRef::UnixTime(*v),
-            Self::Iso8601(v) => ValueRef::Iso8601(v),
-            Self::Boolean(v) => ValueRef::Boolean(*v),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -189,5 +280,49 @@ mod tests {
         assert_eq!(error.to_string(), text);
         assert_eq!(row.get::<i64>("none").unwrap_err().kind(), ErrorKind::Usage);
         assert_eq!(row.get::<i64>(3).unwrap_err().kind(), ErrorKind::Usage);
+    }
+
+    #[test]
+    fn rows_are_whole_in_every_page() {
+        let columns = Arc::new(Columns::new(&["id", "name", "bytes"]));
+        let names: Vec<String> = (0..5000).map(|id| "n".repeat(id % 50)).collect();
+        let long = vec![7; 2 * PAGE_BYTES];
+        let values = |(id, name): (i64, &'_ String)| {
+            let (name, blob) = (
+                name.as_bytes().to_vec(),
+                long[..long.len() * usize::from(id == 9)].to_vec(),
+            );
+            (id, name, blob)
+        };
+        let expected: Vec<_> = (0..).zip(&names).map(values).collect();
+        let borrowed: Vec<_> = expected
+            .iter()
+            .map(|(id, name, blob)| {
+                vec![
+                    ValueRef::Integer(*id),
+                    ValueRef::Text(name),
+                    ValueRef::Blob(blob),
+                ]
+            })
+            .collect();
+        let mut rows = Vec::new();
+        Row::read(&RowsFrame::build(columns, &borrowed, true), &mut rows).unwrap();
+        assert_eq!(rows.len(), expected.len());
+        for (row, values) in rows.iter().zip(&borrowed) {
+            let read: Vec<_> = row.values().flatten().collect();
+            assert_eq!(read, *values);
+            let page = &row.page;
+            assert!(
+                page.cells.capacity() <= 2 * page.cells.len().max(3),
+                "memory is given back"
+            );
+            assert!(page.size() <= PAGE_BYTES + 3 * size_of::<u64>() * 3 + 50 + 2 * PAGE_BYTES);
+        }
+        assert!(
+            rows.iter()
+                .any(|row| !Arc::ptr_eq(&row.page, &rows[0].page))
+        );
+        assert_eq!(rows[3], rows[3].clone());
+        assert_ne!(rows[3], rows[4]);
     }
 }
