@@ -98,7 +98,6 @@ impl Lab {
             // The program keeps the engine's own timers: an election after three seconds.
             .option("network_latency_ms", 200)
             .option("offline_after", 10.0)
-            .option("watchdog_timeout", 10.0)
             .cluster(cluster.iter().copied())
             .build()
             .unwrap();

@@ -157,7 +157,8 @@ options! {
     two_node: TwoNode = TwoNode::StandBy;
     /// Seconds between two rounds of role decisions.
     roles_interval: f64 = 10.0;
-    /// Seconds without an answer after which a member loses its seat.
+    /// Seconds without an answer after which a member loses its seat; by default never less than
+    /// two election timeouts.
     offline_after: f64 = 10.0;
     /// Whether leadership and seat are given away before a stop.
     handover_on_stop: bool = true;
@@ -181,7 +182,8 @@ options! {
     tls_reload_interval: f64 = 10.0;
     /// Seconds after which streams between nodes are opened anew; 0 = never.
     tls_max_stream_age: f64 = 86_400.0;
-    /// Seconds without an answer of the engine after which the process is ended; 0 = never.
+    /// Seconds without an answer of the engine after which the process is ended; 0 = never. By
+    /// default never less than two election timeouts.
     watchdog_timeout: f64 = 5.0;
     /// Client connections at a time.
     max_connections: u32 = 1024;
@@ -240,7 +242,8 @@ impl NodeConfig {
                 complaints.push(Complaint::new(name, value, reason));
             }
         }
-        let config = Self::read(options, &mut complaints);
+        let mut config = Self::read(options, &mut complaints);
+        config.widen(|name| options.get(name).is_some_and(|value| !value.is_null()));
         let unread: Vec<String> = complaints.iter().map(|one| one.option.clone()).collect();
         if let Err(more) = config.validate() {
             complaints.extend(more.into_iter().filter(|one| !unread.contains(&one.option)));
@@ -249,6 +252,17 @@ impl NodeConfig {
             Ok(config)
         } else {
             Err(complaints)
+        }
+    }
+
+    /// Waits that nobody chose are never shorter than two election timeouts.
+    fn widen(&mut self, is_given: impl Fn(&str) -> bool) {
+        let least = 2.0 * self.election_timeout().as_secs_f64();
+        if !is_given("offline_after") {
+            self.offline_after = self.offline_after.max(least);
+        }
+        if !is_given("watchdog_timeout") {
+            self.watchdog_timeout = self.watchdog_timeout.max(least);
         }
     }
 

@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use dqlite_client::tls::TlsError;
 use dqlite_proto::{
     Event, Failure, Limits, Metadata, NodeInfo, ProtocolError, Request, Response, Session,
     Violation,
 };
-use dqlite_client::tls::TlsError;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;

@@ -135,3 +135,15 @@ fn a_wildcard_may_be_listened_on() {
         assert!(NodeConfig::from_options(&given).is_ok(), "{bind}");
     }
 }
+
+#[test]
+fn waits_that_nobody_chose_follow_the_latency() {
+    let options = serde_json::json!({
+        "address": "h:1", "data_dir": "/tmp/n", "network_latency_ms": 1000,
+    });
+    let config = NodeConfig::from_options(options.as_object().unwrap()).unwrap();
+    assert_eq!(
+        (config.offline_after, config.watchdog_timeout),
+        (30.0, 30.0)
+    );
+}

@@ -229,14 +229,14 @@ fn between(options: &Options) -> Vec<Complaint> {
     let given = |name: &str| options.get(name).and_then(Value::as_f64);
     let latency = given("network_latency_ms").or(Some(20.0));
     let least = latency.map(|latency| 2.0 * 0.015 * latency);
-    if let (Some(least), Some(offline_after)) = (least, given("offline_after").or(Some(10.0)))
+    if let (Some(least), Some(offline_after)) = (least, given("offline_after"))
         && offline_after < least
     {
         let reason = format!("must be at least 2 election timeouts, which are {least} s");
         complain("offline_after", reason);
     }
     let least = least.map(|least| least.max(1.0));
-    if let (Some(least), Some(timeout)) = (least, given("watchdog_timeout").or(Some(5.0)))
+    if let (Some(least), Some(timeout)) = (least, given("watchdog_timeout"))
         && timeout != 0.0
         && timeout < least
     {
