@@ -102,8 +102,12 @@ bench-counts: ## instructions of the codec against the committed table: the gate
 	@command -v valgrind >/dev/null || { $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install -y valgrind; }
 	tools/count-instructions
 
+.PHONY: simulate
+simulate: setup ## 10,000 seeds of leader changes, partitions and crashes under the Rust client
+	DQLITE_SIM_SEEDS=$${DQLITE_SIM_SEEDS:-10000} cargo nextest run --locked -p dqlite-client --test sim
+
 .PHONY: ci
-ci: verify bench-counts test ## what a submission must pass, from a fresh clone
+ci: verify bench-counts test simulate test-sqlalchemy test-django ## what a submission must pass, from a fresh clone
 
 .PHONY: clean
 clean: ## remove everything that was built or fetched
