@@ -62,13 +62,14 @@ fn read(
     if attributes.flatten {
         return quote!(<#of_type as #krate::FromRow>::from_row(row)?);
     }
-    let value = match &attributes.try_from {
-        Some(wire) => quote! {{
+    let value = if let Some(wire) = &attributes.try_from {
+        quote! {{
             let value = row.get::<#wire>(#column)?;
             <#of_type as ::core::convert::TryFrom<#wire>>::try_from(value)
                 .map_err(|error| #krate::Error::unfit(#column, &error))?
-        }},
-        None => quote!(row.get::<#of_type>(#column)?),
+        }}
+    } else {
+        quote!(row.get::<#of_type>(#column)?)
     };
     if attributes.default {
         quote! {

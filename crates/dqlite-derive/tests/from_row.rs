@@ -54,10 +54,10 @@ fn row(columns: &'static [&'static str], values: &'static [i64]) -> dqlite_clien
         } => Act::reply(&rows(columns, &[values], true)),
         _ => call.usual(),
     })
-    .unwrap();
-    let config = Config::new([Address::parse(server.address()).unwrap()]);
-    let mut connection = Connection::open(&config).unwrap();
-    connection.query_one("SELECT 1", ()).unwrap()
+    .expect("a server");
+    let config = Config::new([Address::parse(server.address()).expect("an address")]);
+    let mut connection = Connection::open(&config).expect("a connection");
+    connection.query_one("SELECT 1", ()).expect("a row")
 }
 
 #[test]

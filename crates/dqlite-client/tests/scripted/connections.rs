@@ -368,7 +368,7 @@ fn savepoints_nest_and_are_undone_before_the_next_use() {
 
 /// Statements of a transaction, and what the server does to one of them first.
 fn transact(config: &Config, token: Option<&Token>) -> (dqlite_client::Result<u32>, u32) {
-    let mut connection = Connection::open(config).unwrap();
+    let mut connection = Connection::open(config).expect("a connection");
     let mut runs = 0;
     let policy = Policy::default().with_attempts(4).with_timeout(LONG);
     let result = connection.with_transaction_as(&policy, token, |transaction| {
@@ -388,13 +388,14 @@ fn once(sql: &'static str, act: impl Fn() -> Act + Send + 'static) -> FakeServer
     })
 }
 
+type Fault = Box<dyn Fn() -> Act + Send>;
+
 #[test]
 fn a_transaction_runs_again_when_nothing_can_have_happened() {
     let not_leader = || Act::failure(Code::NOT_LEADER, "not leader");
     let busy = || Act::failure(Code::BUSY, "database is locked");
     let snapshot = || Act::failure(Code::BUSY_SNAPSHOT, "database is locked");
     let lost = || Act::failure(Code::LEADERSHIP_LOST, "leadership lost");
-    type Fault = Box<dyn Fn() -> Act + Send>;
     let cases: [(&str, Fault, u32, bool); 12] = [
         ("BEGIN IMMEDIATE", Box::new(not_leader), 1, true),
         ("BEGIN IMMEDIATE", Box::new(busy), 1, true),
