@@ -228,6 +228,7 @@ class Node:
         Takes at most `timeout` seconds (default: the option `stop_timeout`, 10), then the process
         is killed: no acknowledged write is lost by that. Idempotent, from any thread.
         """
+        self._check_owner()
         self._stopping = True
         self._close_databases()
         _running.discard(self)
@@ -405,7 +406,7 @@ class Node:
             raise exceptions.InterfaceError(text)
         return self._handle
 
-    def _check_running(self) -> None:
+    def _check_owner(self) -> None:
         current = os.getpid()
         if current != self._pid:
             text = (
@@ -413,6 +414,9 @@ class Node:
                 f"(created in pid {self._pid}, current pid {current})"
             )
             raise exceptions.InterfaceError(text)
+
+    def _check_running(self) -> None:
+        self._check_owner()
         if not self.is_running:
             text = f"node {self._address} is not running"
             raise exceptions.NodeNotRunningError(text, node_address=self._address)

@@ -411,7 +411,7 @@ def test_a_node_tells_of_itself(address, tmp_path):
         node.set_log_level("debug")
         with pytest.raises(dqlite.NodeError, match="loud"):
             node.set_log_level("loud")
-        with pytest.raises(dqlite.NodeError, match="(?i)tls") as caught:
+        with pytest.raises(dqlite.NodeError, match=r"(?i)tls") as caught:
             node.reload_tls()
         assert caught.value.node_address == address
         assert node.is_running
@@ -442,5 +442,5 @@ def test_a_node_leaves_for_good(own_trio, until):
     others = [node.address for node in own_trio.nodes if node is not leader]
     with dqlite.Client(others) as client:
         until(lambda: sorted(member.address for member in client.cluster()) == sorted(others))
-    with pytest.raises(dqlite.NodeStartError, match="left|removed"):
+    with pytest.raises(dqlite.NodeStartError, match=r"left|removed"):
         leader.start()
