@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import dqlite
+from dqlite.node import Stopped
 
 CYCLES = int(os.environ.get("DQLITE_CYCLES", "100"))
 """How many cycles; the full run is 1000."""
@@ -29,7 +30,7 @@ def address(addresses: Callable[[int], list[str]]) -> str:
 
 
 def descriptors() -> list[str]:
-    found = []
+    found: list[str] = []
     for entry in os.listdir("/proc/self/fd"):
         with contextlib.suppress(FileNotFoundError):  # the descriptor of this listing
             found.append(os.readlink(f"/proc/self/fd/{entry}").partition(":")[0])
@@ -117,10 +118,10 @@ def test_stop_from_eight_threads_at_once(address: str, tmp_path: Path) -> None:
     node = dqlite.Node(address, tmp_path)
     for _ in range(3):
         node.start()
-        answers: list[dqlite.node.Stopped] = []
+        answers: list[Stopped] = []
         together = threading.Barrier(8)
 
-        def stop(together: threading.Barrier = together, answers: list = answers) -> None:
+        def stop(together: threading.Barrier = together, answers: list[Stopped] = answers) -> None:
             together.wait(10)
             answers.append(node.stop())
 
