@@ -28,7 +28,7 @@
 //! Callers open connections themselves, when it is their turn and none is idle. One task of the
 //! pool, begun with its first use, keeps the smallest number of connections and closes those that
 //! are too old or idle for too long; it ends with the pool. A connection that comes back dirty is
-//! cleaned by a task of its own. [`blocking::Pool`](crate::blocking::Pool) uses a thread and the
+//! cleaned by a task of its own. [`blocking::Pool`] uses a thread and the
 //! caller's own time instead.
 
 pub(crate) mod blocking;

@@ -103,7 +103,7 @@ pub unsafe fn step(statement: *mut Stmt) -> c_int {
     }
 }
 
-/// Runs statements, none of which is an EXEC; one of them is [`quick_check`]'s.
+/// Runs statements, none of which is an EXEC; one of them is `quick_check`'s.
 ///
 /// # Safety
 /// As SQLite's.

@@ -26,7 +26,7 @@ struct Methods {
     theirs: ShmMap,
 }
 
-/// Makes a file system known; one of the engine's opens its databases through [`open`].
+/// Makes a file system known; one of the engine's opens its databases through `open`.
 ///
 /// # Safety
 /// As SQLite's: `vfs` stays alive and in its place until it is unregistered.
