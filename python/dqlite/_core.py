@@ -33,13 +33,16 @@ class Core:
         sql: str,
         args: tuple[Any, ...],
         timeout: Timeout = ...,
+        *,
+        begins: bool = True,
     ) -> Any:
         """Run one statement and give back what `projection` asks for; see `aio._core`."""
         seconds = self._state.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
         taken = self._gate.take(seconds)
         try:
-            if self._control.manual and (begin := self._implied(sql)) is not None:
+            manual = begins and self._control.manual
+            if manual and (begin := self._implied(sql)) is not None:
                 self._traced(begin)
                 self._attempt(RUN, begin, (), deadline)
             if self._trace is not None:

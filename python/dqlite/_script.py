@@ -17,11 +17,12 @@ def run(connection: Connection, script: str, timeout: Timeout) -> None:
     if not isinstance(given, str):
         text = f"a script must be str, not {type(given).__name__}"
         raise exceptions.ProgrammingError(text, outcome="not_sent")
-    if connection.autocommit is not True and connection.autocommit is not False:
+    legacy = connection.autocommit is not True and connection.autocommit is not False
+    if legacy:
         connection.commit()
     for index, (line, sql) in enumerate(_native.split_lines(script)):
         try:
-            connection.cursor().execute(sql, timeout=timeout).close()
+            connection.run_line(sql, timeout, begins=not legacy)  # as stdlib: scripts say BEGIN
         except exceptions.Error as error:
             error.index, error.line = index, line
             add_note = getattr(error, "add_note", None)

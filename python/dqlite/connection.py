@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dqlite import _native, _script, exceptions
 from dqlite._control import Control, SessionMode
-from dqlite._core import Core
+from dqlite._core import RUN, Core
 from dqlite._cursor import Gathered
 from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
@@ -225,8 +225,13 @@ class Connection(Core):
 
     def rollback(self) -> None:
         """Roll the open transaction back; success also if its session is gone."""
-        if self._control.manual and self.in_transaction:
+        if not (self._control.manual and self.in_transaction):
+            return
+        try:
             self._end("ROLLBACK")
+        except exceptions.OperationalError:
+            if self.in_transaction:  # else a statement with OR ROLLBACK has done it
+                raise
 
     def ping(self, timeout: Timeout = ...) -> bool:
         """Whether the node of this connection still answers and leads; False once it is closed."""
@@ -332,6 +337,12 @@ class Connection(Core):
         if isinstance(answer, _native.Result) and answer.rowcount > 0:
             self._total_changes += answer.rowcount
         return answer, self._state.session
+
+    def run_line(self, sql: str, timeout: Timeout, *, begins: bool) -> None:
+        """Run one statement and drop its rows. For scripts."""
+        answer = self.perform(RUN, sql, (), timeout, begins=begins)
+        if isinstance(answer, _native.Result) and answer.rowcount > 0:
+            self._total_changes += answer.rowcount
 
     def run_each(
         self, sql: str, sets: Iterable[Params], shape: Shape, timeout: Timeout
