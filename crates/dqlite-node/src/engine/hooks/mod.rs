@@ -12,6 +12,7 @@ mod proof;
 mod quick_check;
 mod real;
 mod returning;
+mod schema;
 mod shm;
 mod slack;
 pub mod statements;

@@ -29,6 +29,8 @@ use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libdqlite_sys::{Library, Stmt, Version};
 
+use super::schema;
+
 /// A connection of SQLite; lives behind a pointer only.
 #[repr(C)]
 pub struct Connection {
@@ -284,6 +286,12 @@ pub unsafe fn prepare_v2(
     // SAFETY: the caller's text.
     if let Some(number) = unsafe { tagged(sql, bytes) } {
         registry().learn(number, connection as usize);
+    }
+    // SAFETY: the caller's text; the connection is open, and used by this thread.
+    unsafe {
+        if schema::has_star(sql, bytes) && registry().numbers.contains_key(&(connection as usize)) {
+            schema::see(connection.cast());
+        }
     }
     match REAL.get() {
         // SAFETY: passed on as it came.
