@@ -8,8 +8,8 @@ use crate::control::ToNode;
 use crate::node::{Node, patient};
 use crate::node_error::NodeError;
 
-/// What a running node can be asked besides handing over and leaving. All of it fails with [`NodeError::NotRunning`] if there is
-/// no process.
+/// What a running node can be asked besides handing over and leaving. All of it fails with
+/// [`NodeError::NotRunning`] if there is no process.
 impl Node {
     /// The last role decisions of this node, and what the rules say now, as a JSON document.
     pub fn explain(&self, timeout: Duration) -> Result<Value, NodeError> {
