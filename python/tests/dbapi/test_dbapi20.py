@@ -13,7 +13,7 @@ import pytest
 import dqlite
 import dqlite.dbapi as driver
 
-BEERS = ["Carlton Cold", "Carlton Draft", "Mountain Goat", "Redback", "Victoria Bitter", "XXXX"]
+FRUITS = ["apple", "banana", "cherry", "grape", "lemon", "melon"]
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def conn(url: str) -> Iterator[driver.Connection]:
 @pytest.fixture
 def cur(conn: driver.Connection) -> driver.Cursor:
     cursor = conn.cursor()
-    cursor.execute("create table booze(name varchar(20))")
+    cursor.execute("create table fruit(name varchar(20))")
     return cursor
 
 
 @pytest.fixture
-def beers(cur: driver.Cursor) -> driver.Cursor:
-    cur.executemany("insert into booze values (?)", [(name,) for name in BEERS])
+def fruits(cur: driver.Cursor) -> driver.Cursor:
+    cur.executemany("insert into fruit values (?)", [(name,) for name in FRUITS])
     return cur
 
 
@@ -122,31 +122,31 @@ def test_commit_and_rollback_without_a_transaction_do_nothing(conn: driver.Conne
 
 
 def test_commit_keeps_and_rollback_forgets(conn: driver.Connection, url: str) -> None:
-    conn.execute("create table booze(name)")
-    conn.execute("insert into booze values ('kept')")
+    conn.execute("create table fruit(name)")
+    conn.execute("insert into fruit values ('kept')")
     conn.commit()
-    conn.execute("insert into booze values ('forgotten')")
+    conn.execute("insert into fruit values ('forgotten')")
     conn.rollback()
     other = driver.connect(url)
-    assert other.execute("select name from booze").fetchall() == [("kept",)]
+    assert other.execute("select name from fruit").fetchall() == [("kept",)]
     other.close()
 
 
 def test_closing_without_a_commit_rolls_back(url: str) -> None:
     first = driver.connect(url)
-    first.execute("create table booze(name)")
-    first.execute("insert into booze values ('forgotten')")
+    first.execute("create table fruit(name)")
+    first.execute("insert into fruit values ('forgotten')")
     first.close()
     second = driver.connect(url)
-    assert second.execute("select name from booze").fetchall() == []
+    assert second.execute("select name from fruit").fetchall() == []
     second.close()
 
 
 def test_two_cursors_are_of_one_transaction(conn: driver.Connection) -> None:
     first, second = conn.cursor(), conn.cursor()
-    first.execute("create table booze(name)")
-    first.execute("insert into booze values ('XXXX')")
-    assert second.execute("select name from booze").fetchall() == [("XXXX",)]
+    first.execute("create table fruit(name)")
+    first.execute("insert into fruit values ('melon')")
+    assert second.execute("select name from fruit").fetchall() == [("melon",)]
     assert first.connection is second.connection is conn
 
 
@@ -171,9 +171,9 @@ def test_a_closed_connection_refuses_everything(conn: driver.Connection) -> None
 
 def test_the_description_has_seven_fields_or_is_none(cur: driver.Cursor) -> None:
     assert cur.description is None
-    cur.execute("insert into booze values ('XXXX')")
+    cur.execute("insert into fruit values ('melon')")
     assert cur.description is None
-    cur.execute("select name from booze")
+    cur.execute("select name from fruit")
     assert cur.description is not None
     assert len(cur.description) == 1
     assert len(cur.description[0]) == 7
@@ -183,28 +183,28 @@ def test_the_description_has_seven_fields_or_is_none(cur: driver.Cursor) -> None
 
 def test_rowcount_is_minus_one_or_the_number_of_rows(cur: driver.Cursor) -> None:
     assert cur.rowcount == -1
-    cur.execute("insert into booze values ('XXXX')")
+    cur.execute("insert into fruit values ('melon')")
     assert cur.rowcount == 1
-    cur.execute("select name from booze")
+    cur.execute("select name from fruit")
     assert cur.rowcount in {-1, 1}
-    cur.execute("delete from booze where name = 'none'")
+    cur.execute("delete from fruit where name = 'none'")
     assert cur.rowcount == 0
 
 
 def test_execute_takes_a_sequence_or_a_mapping(cur: driver.Cursor) -> None:
-    nasty = 'it\'s \\ a "beer"; drop table booze --'
-    cur.execute("insert into booze values (?)", [nasty])
-    cur.execute("insert into booze values (:name)", {"name": nasty})
-    assert cur.execute("select name from booze").fetchall() == [(nasty,), (nasty,)]
+    nasty = 'it\'s \\ a "fruit"; drop table fruit --'
+    cur.execute("insert into fruit values (?)", [nasty])
+    cur.execute("insert into fruit values (:name)", {"name": nasty})
+    assert cur.execute("select name from fruit").fetchall() == [(nasty,), (nasty,)]
 
 
 def test_executemany_runs_once_for_each_set(cur: driver.Cursor) -> None:
-    cur.executemany("insert into booze values (?)", [("a",), ("b",)])
+    cur.executemany("insert into fruit values (?)", [("a",), ("b",)])
     assert cur.rowcount == 2
-    cur.executemany("insert into booze values (:n)", ({"n": name} for name in "cd"))
-    cur.execute("select name from booze order by name")
+    cur.executemany("insert into fruit values (:n)", ({"n": name} for name in "cd"))
+    cur.execute("select name from fruit order by name")
     assert cur.fetchall() == [("a",), ("b",), ("c",), ("d",)]
-    cur.executemany("insert into booze values (?)", [])
+    cur.executemany("insert into fruit values (?)", [])
     assert cur.rowcount == 0
 
 
@@ -213,43 +213,43 @@ def test_executemany_refuses_what_only_gives_rows(cur: driver.Cursor) -> None:
         cur.executemany("select ?", [(1,)])
 
 
-def test_fetchone_gives_rows_and_then_none(beers: driver.Cursor) -> None:
-    beers.execute("select name from booze order by name")
-    assert [beers.fetchone() for _ in range(7)] == [*((name,) for name in BEERS), None]
-    assert beers.fetchone() is None
+def test_fetchone_gives_rows_and_then_none(fruits: driver.Cursor) -> None:
+    fruits.execute("select name from fruit order by name")
+    assert [fruits.fetchone() for _ in range(7)] == [*((name,) for name in FRUITS), None]
+    assert fruits.fetchone() is None
 
 
-def test_fetchmany_gives_arraysize_rows_unless_told(beers: driver.Cursor) -> None:
-    select = "select name from booze order by name"
-    assert beers.arraysize == 1
-    assert len(beers.execute(select).fetchmany()) == 1
-    beers.arraysize = 4
-    assert [len(beers.fetchmany()) for _ in range(3)] == [4, 1, 0]
-    beers.execute(select)
-    assert [row[0] for row in beers.fetchmany(10)] == BEERS
-    assert beers.fetchmany(10) == []
-    assert beers.fetchmany(0) == []
+def test_fetchmany_gives_arraysize_rows_unless_told(fruits: driver.Cursor) -> None:
+    select = "select name from fruit order by name"
+    assert fruits.arraysize == 1
+    assert len(fruits.execute(select).fetchmany()) == 1
+    fruits.arraysize = 4
+    assert [len(fruits.fetchmany()) for _ in range(3)] == [4, 1, 0]
+    fruits.execute(select)
+    assert [row[0] for row in fruits.fetchmany(10)] == FRUITS
+    assert fruits.fetchmany(10) == []
+    assert fruits.fetchmany(0) == []
 
 
-def test_fetchall_gives_what_is_left(beers: driver.Cursor) -> None:
-    beers.execute("select name from booze order by name")
-    one, two = beers.fetchone(), beers.fetchmany(2)
-    assert [one, *two, *beers.fetchall()] == [(name,) for name in BEERS]
-    assert beers.fetchall() == []
-    assert beers.execute("select name from booze where 0").fetchall() == []
+def test_fetchall_gives_what_is_left(fruits: driver.Cursor) -> None:
+    fruits.execute("select name from fruit order by name")
+    one, two = fruits.fetchone(), fruits.fetchmany(2)
+    assert [one, *two, *fruits.fetchall()] == [(name,) for name in FRUITS]
+    assert fruits.fetchall() == []
+    assert fruits.execute("select name from fruit where 0").fetchall() == []
 
 
-def test_a_cursor_is_its_own_iterator(beers: driver.Cursor) -> None:
-    beers.execute("select name from booze order by name")
-    assert iter(beers) is beers
-    assert [name for (name,) in beers] == BEERS
+def test_a_cursor_is_its_own_iterator(fruits: driver.Cursor) -> None:
+    fruits.execute("select name from fruit order by name")
+    assert iter(fruits) is fruits
+    assert [name for (name,) in fruits] == FRUITS
     with pytest.raises(StopIteration):
-        next(beers)
+        next(fruits)
 
 
 def test_null_is_none(cur: driver.Cursor) -> None:
-    cur.execute("insert into booze values (?)", (None,))
-    assert cur.execute("select name from booze").fetchall() == [(None,)]
+    cur.execute("insert into fruit values (?)", (None,))
+    assert cur.execute("select name from fruit").fetchall() == [(None,)]
 
 
 def test_sizes_are_accepted_and_ignored(cur: driver.Cursor) -> None:
@@ -261,9 +261,9 @@ def test_sizes_are_accepted_and_ignored(cur: driver.Cursor) -> None:
 
 def test_the_last_row_id_is_that_of_the_last_insert(cur: driver.Cursor) -> None:
     assert cur.lastrowid is None
-    cur.execute("insert into booze(rowid, name) values (7, 'XXXX')")
+    cur.execute("insert into fruit(rowid, name) values (7, 'melon')")
     assert cur.lastrowid == 7
-    cur.execute("update booze set name = 'other'")
+    cur.execute("update fruit set name = 'other'")
     assert cur.lastrowid == 7
 
 
@@ -272,7 +272,7 @@ def test_a_closed_cursor_refuses_everything(cur: driver.Cursor) -> None:
     cur.close()
     for use in (
         lambda: cur.execute("select 1"),
-        lambda: cur.executemany("insert into booze values (?)", []),
+        lambda: cur.executemany("insert into fruit values (?)", []),
         cur.fetchone,
         cur.fetchall,
         cur.fetchmany,
@@ -285,7 +285,7 @@ def test_a_closed_cursor_refuses_everything(cur: driver.Cursor) -> None:
 # Where we deviate, as stdlib does unless it says otherwise
 
 
-@pytest.mark.parametrize("sql", [None, "create table other(x)", "insert into booze values (1)"])
+@pytest.mark.parametrize("sql", [None, "create table other(x)", "insert into fruit values (1)"])
 def test_fetching_without_a_result_gives_nothing(cur: driver.Cursor, sql: str | None) -> None:
     """PEP 249 asks for an error."""
     if sql is not None:
@@ -319,16 +319,16 @@ def test_optional_methods_that_cannot_be_say_so(
 
 def test_ddl_begins_no_transaction_by_default(conn: driver.Connection) -> None:
     """PEP 249 opens one with the first statement; ``autocommit=False`` does."""
-    conn.execute("create table booze(name)")
+    conn.execute("create table fruit(name)")
     assert not conn.in_transaction
     conn.autocommit = False
-    conn.execute("select * from booze")
+    conn.execute("select * from fruit")
     assert conn.in_transaction
 
 
 def test_with_counts_the_rows_of_a_write(cur: driver.Cursor) -> None:
     """Stdlib says -1."""
-    cur.execute("with n(x) as (values ('a'), ('b')) insert into booze select x from n")
+    cur.execute("with n(x) as (values ('a'), ('b')) insert into fruit select x from n")
     assert cur.rowcount == 2
 
 
