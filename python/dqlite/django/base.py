@@ -20,7 +20,6 @@ from dqlite.django.creation import DatabaseCreation
 from dqlite.django.features import DatabaseFeatures
 from dqlite.django.introspection import DatabaseIntrospection
 from dqlite.django.operations import DatabaseOperations
-from dqlite.django.schema import DatabaseSchemaEditor
 
 
 class DatabaseWrapper(sqlite.DatabaseWrapper):
@@ -35,7 +34,6 @@ class DatabaseWrapper(sqlite.DatabaseWrapper):
         "DateTimeField": "DATETIME_CHAR",
     }
     Database = dbapi
-    SchemaEditorClass = DatabaseSchemaEditor
     client_class = DatabaseClient
     creation_class = DatabaseCreation
     features_class = DatabaseFeatures

@@ -10,12 +10,12 @@ from django.db.backends.base.client import BaseDatabaseClient
 
 
 class DatabaseClient(BaseDatabaseClient):
-    """Starts the shell of the executable ``dqlite``."""
+    """Refuses: the executable ``dqlite`` has no shell yet."""
 
     executable_name = "dqlite"
 
     @classmethod
     def settings_to_cmd_args_env(cls, settings_dict: Any, parameters: Any) -> Any:
-        """Refuse: the executable has no shell yet."""
+        """Raise ImproperlyConfigured."""
         text = "dbshell: the executable dqlite has no shell in this version"
         raise ImproperlyConfigured(text)

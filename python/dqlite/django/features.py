@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db import InterfaceError
 from django.db.backends.sqlite3 import features as sqlite
@@ -26,7 +26,6 @@ class DatabaseFeatures(sqlite.DatabaseFeatures):
     has_select_for_update = False
     closed_cursor_error_class = InterfaceError
     supports_regex_backreferencing = False
-    introspected_field_types: ClassVar[Any]
 
     @cached_property
     def django_test_skips(self) -> dict[str, set[str]]:  # type: ignore[override]
