@@ -54,10 +54,10 @@ class TLS(NamedTuple):
 
 @runtime_checkable
 class HasTLS(Protocol):
-    """Something that knows how its cluster is secured: a Node."""
+    """Something that knows how its cluster is secured: a Node or a Client."""
 
-    def connection_tls(self) -> TLS | None:
-        """Certificates to connect with, if it speaks TLS."""
+    def connection_tls(self) -> TLS | bool | None:
+        """Certificates to connect with, if it speaks TLS; True for those of the environment."""
         ...
 
 

@@ -256,7 +256,7 @@ class Node:
 
         Ids are text. NodeNotRunningError, also while its process is started again::
 
-            print(node.status()["state"], node.status()["disk"]["free_bytes"])
+            print(node.status()["node"]["state"], node.status()["disk"]["free_bytes"])
         """
         status: dict[str, Any] = json.loads(self.native.status(timeout))
         return status
