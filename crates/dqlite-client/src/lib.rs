@@ -36,6 +36,13 @@
 //! `reconnect` begins a new one. Clones of a [`Config`] share what was learnt: the leader, the
 //! members, what each server can do.
 //!
+//! # How fresh a read is
+//!
+//! [`Connection::query`](blocking::Connection::query) asks the leader.
+//! [`query_linearizable`](blocking::Connection::query_linearizable) misses nothing that was
+//! acknowledged before, for the price of a write. [`local_copy`] reads without asking anybody,
+//! from a copy of one node's data that says how old it is.
+//!
 //! # Errors
 //!
 //! In a replicated database the question after an error is whether it happened.
@@ -48,7 +55,7 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `tls` | yes | [`tls`](mod@tls), `dqlites://`, [`Config::with_tls`] |
-//! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`] |
+//! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`], [`LocalCopies`] |
 //! | `yaml` | yes | [`node_store::YamlFile`] |
 //! | `derive` | no | `#[derive(FromRow)]` |
 //! | `chrono` `jiff` `json` `uuid` | no | [`ToParam`] and [`FromValue`] for types of those crates |
@@ -78,6 +85,7 @@ mod flight;
 mod hello;
 #[cfg(feature = "tokio")]
 mod leader;
+pub mod local_copy;
 mod memory;
 pub mod node_store;
 pub mod params;
@@ -106,6 +114,9 @@ pub use dqlite_derive::FromRow;
 pub use dqlite_proto as proto;
 pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use error::{Attempt, AttemptKind, Error, ErrorKind, Result};
+#[cfg(feature = "tokio")]
+pub use local_copy::tokio::LocalCopies;
+pub use local_copy::{Lag, LocalCopy, Stamp};
 pub use params::Params;
 #[cfg(feature = "tokio")]
 pub use pool::Pool;
