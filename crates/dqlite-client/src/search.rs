@@ -52,8 +52,8 @@ impl Bounds {
     }
 }
 
-/// The first pause and the longest.
-const PAUSE_FIRST: Duration = Duration::from_millis(25);
+/// The first pause and the longest. A leadership that is given away has moved within milliseconds.
+const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How long a round is held up by those that do not answer, the last known leader included.
 const PATIENCE: Duration = Duration::from_millis(300);
