@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dqlite import _native, _script, exceptions
+from dqlite import _native, _rerun, _script, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._core import RUN, Core
 from dqlite._cursor import Gathered
@@ -19,6 +19,8 @@ from dqlite.transaction import Mode, Transaction, begin
 
 if TYPE_CHECKING:
     from dqlite._copy import BackupTarget
+
+T = TypeVar("T")
 
 _MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 
@@ -210,6 +212,37 @@ class Connection(Core):
         the first write. Inside another block it is a savepoint.
         """
         return Transaction(self, mode, force_rollback=force_rollback, timeout=timeout)
+
+    def run_transaction(
+        self,
+        fn: Callable[..., T],
+        /,
+        *args: Any,
+        mode: Mode = "immediate",
+        attempts: int = 8,
+        timeout: float = 30.0,
+        token: str | bytes | None = None,
+        if_applied: Any = _rerun.UNSET,
+    ) -> T:
+        """Run ``fn(connection, *args)`` inside a transaction and return its result.
+
+        It may run several times, so its effects must be in the database only: it runs again after
+        BUSY, a lost leader or a lost session, at most `attempts` times within `timeout` seconds.
+        With a `token` that is unique for the intended effect (`dqlite.new_token` makes one), it
+        also runs again when the answer to COMMIT was lost, and takes effect exactly once; without,
+        that is an AmbiguousCommitError. If somebody else used the token before:
+        AlreadyAppliedError, or `if_applied` where that is given.
+        """
+        done: T = _rerun.run_transaction(
+            self,
+            lambda: fn(self, *args),
+            mode=mode,
+            attempts=attempts,
+            timeout=timeout,
+            token=token,
+            if_applied=if_applied,
+        )
+        return done
 
     def begin(self, mode: Mode = "immediate") -> None:
         """Begin a transaction that `commit` or `rollback` ends."""
