@@ -1,10 +1,11 @@
 """The native module: sockets, wire bytes, rows. Private; everything public is in `dqlite`."""
 
-import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from types import EllipsisType
 from typing import Any, Literal, SupportsIndex, TypeAlias, final, overload
+
+from dqlite.aio import _loop
 
 __all__ = [
     "HANDSHAKE",
@@ -167,7 +168,7 @@ class Answer:
     def _asyncio_future_blocking(self) -> bool: ...
     @_asyncio_future_blocking.setter
     def _asyncio_future_blocking(self, blocking: bool) -> None: ...
-    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def get_loop(self) -> _loop.Loop: ...
     def add_done_callback(
         self, callback: Callable[[Any], object], *, context: Any = None
     ) -> None: ...
@@ -193,7 +194,7 @@ class Lane:
         """Whether the running task is in the block."""
     def take(self, inside: bool) -> bool:
         """Take a turn if it is free."""
-    def queue(self, inside: bool, place: asyncio.Future[None]) -> None:
+    def queue(self, inside: bool, place: _loop.Pending) -> None:
         """Queue up; `place` is resolved when the turn is its owner's."""
     def give(self, inside: bool) -> None:
         """Pass a turn on."""
@@ -254,7 +255,7 @@ class Connection:
         """The transaction may have been rolled back; only a ROLLBACK settles it."""
     @property
     def draining(self) -> bool: ...
-    def attach(self, event_loop: asyncio.AbstractEventLoop) -> None:
+    def attach(self, event_loop: _loop.Loop) -> None:
         """Register with the running loop; from then on the connection belongs to it."""
     def submit(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
@@ -262,19 +263,19 @@ class Connection:
         """Send a statement; None if the session is closed or draining and nothing was sent."""
     def submit_many(
         self, projection: Projection, sql: str, sets: Iterable[Any], timeout: float | None
-    ) -> asyncio.Future[Any] | None:
+    ) -> _loop.Pending | None:
         """Prepare a statement once and run it with each set, pipelined in a bounded window.
 
         The future gets the number of rows changed (a `Result` if the projection takes one), or what
         the projection makes of the rows of RETURNING. After an error nothing more is sent.
         """
-    def forget(self, future: Answer | asyncio.Future[Any]) -> bool:
+    def forget(self, future: Answer | _loop.Pending) -> bool:
         """Give a statement up; False if it was answered.
 
         A server that can is told to end it. Its reply is dropped when it comes, or the session if
         it does not.
         """
-    def more(self, stream: Stream) -> asyncio.Future[None] | None:
+    def more(self, stream: Stream) -> _loop.Pending | None:
         """Read on for a stream; None if something waits already."""
     def wait_more(self, stream: Stream, timeout: float | None) -> None:
         """Do the same and wait, with the GIL released."""
@@ -282,7 +283,7 @@ class Connection:
         """Give up the rest of a stream."""
     def leave_all(self) -> None:
         """Give up the rest of all streams."""
-    def drained(self) -> asyncio.Future[None]:
+    def drained(self) -> _loop.Pending:
         """Resolves when no forgotten reply is due any more, or the session is closed."""
     def run(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None

@@ -58,6 +58,13 @@ pub(crate) fn is_closed(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
         .is_truthy()
 }
 
+/// Whether the task of trio that runs would be cancelled at its first wait: nothing is sent then.
+fn is_cancelled(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    event_loop
+        .call_method0(intern!(event_loop.py(), "is_cancelled"))?
+        .is_truthy()
+}
+
 /// Sends a statement; `None` if the session is closed or draining and nothing was sent. The turn
 /// is passed on with the answer if that is a success.
 pub(crate) fn submit<'py>(
@@ -72,7 +79,11 @@ pub(crate) fn submit<'py>(
     connection.affinity.check_process(py)?;
     let params = encode::parameters(&statement, args, projection.is_strict())?;
     let event_loop = connection.affinity.check_loop(py)?;
-    let future = Bound::new(py, Answer::new(event_loop.clone().unbind()))?.into_any();
+    let trio = connection.affinity.is_trio();
+    if trio && is_cancelled(event_loop)? {
+        return Ok(None);
+    }
+    let future = Bound::new(py, Answer::new(event_loop.clone().unbind(), trio))?.into_any();
     if statement.is_empty() {
         let nothing = Call::nothing(py, &statement, projection, 0, 0)?;
         if let Some(held) = held {

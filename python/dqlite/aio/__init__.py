@@ -1,4 +1,4 @@
-"""The asyncio API: `connect`, `create_pool`, `Client`, `Node`, and what they give."""
+"""The API for asyncio and trio: `connect`, `create_pool`, `Client`, `Node`, and what they give."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import weakref
 from collections import deque
@@ -13,6 +12,7 @@ from typing import Any
 
 from dqlite import exceptions
 from dqlite._options import Options, seconds_left
+from dqlite.aio import _loop
 from dqlite.aio._core import Core
 
 
@@ -38,7 +38,7 @@ class _Member:
 class _Place:
     """A waiter; its future is given a connection or the right to open one."""
 
-    future: asyncio.Future[_Member | None]
+    future: _loop.Pending
     until: float | None
 
 
@@ -70,25 +70,28 @@ class Lender:
     _idle: list[_Member] = field(default_factory=list["_Member"])
     _lent: dict[Core, _Member] = field(default_factory=dict["Core", "_Member"])
     _waiting: deque[_Place] = field(default_factory=deque["_Place"])
-    _timer: asyncio.TimerHandle | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
-    _loop: asyncio.AbstractEventLoop | None = None
+    _timer: _loop.Timer | None = None
+    _tasks: set[_loop.Task] = field(default_factory=set["_loop.Task"])
+    _bound: _loop.Loop | None = None
     _lost_address: str | None = None
-    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    _leaving: list[_loop.Pending] = field(default_factory=list["_loop.Pending"])
 
     async def open(self) -> None:
         """Open `min_size` connections in parallel; all or nothing."""
         self._bind()
-        opening = [asyncio.ensure_future(self._open(None)) for _ in range(self._reserve_missing())]
-        done = await asyncio.gather(*opening, return_exceptions=True)
-        failed = [error for error in done if isinstance(error, BaseException)]
-        for member in done:
-            if isinstance(member, _Member):
-                self._settle(member)
+        try:
+            done = await _loop.gather(*(self._refill() for _ in range(self._reserve_missing())))
+        except BaseException:
+            self.terminate()
+            raise
+        failed = [error for error in done if error is not None]
         if failed:
             self.terminate()
             raise failed[0]
         self._spawn(_keep(weakref.ref(self)))
+
+    async def _refill(self) -> None:
+        self._settle(await self._open(None))
 
     def grab(self) -> Core | None:
         """Give out an idle connection, if there is one, whatever has become of its session."""
@@ -157,11 +160,13 @@ class Lender:
         """Refuse further use, wait for what is lent, close everything."""
         self._refuse()
         while self._lent:
-            self._quiet.clear()
-            await self._quiet.wait()
+            gone: _loop.Pending = _loop.running().create_future()
+            self._leaving.append(gone)
+            await gone
         tasks = list(self._tasks)
         self.terminate()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            await _loop.is_over(task, None)
 
     def terminate(self) -> None:
         """Close everything at once."""
@@ -173,7 +178,14 @@ class Lender:
         self._idle.clear()
         self._lent.clear()
         self.size = 0
-        self._quiet.set()
+        self._tell_who_leaves()
+
+    def _tell_who_leaves(self) -> None:
+        """Somebody waits for the end of what is lent."""
+        leaving, self._leaving = self._leaving, []
+        for gone in leaving:
+            if not gone.done():
+                gone.set_result(None)
 
     def discard(self) -> None:
         """Close from whatever thread the collector runs in."""
@@ -182,11 +194,11 @@ class Lender:
             member.core.discard()
 
     def _bind(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop not in {None, loop}:
+        loop = _loop.running()
+        if self._bound not in {None, loop}:
             text = "pool is bound to a different event loop"
             raise exceptions.InterfaceError(text)
-        self._loop = loop
+        self._bound = loop
         if self.closed:
             text = "pool is closed"
             raise exceptions.InterfaceError(text)
@@ -212,7 +224,7 @@ class Lender:
         if 0 < self.limits.max_waiting <= len(self._waiting):
             text = f"{len(self._waiting)} callers wait for a connection of the pool already"
             raise exceptions.PoolTimeoutError(text, stage="closed")
-        loop = asyncio.get_running_loop()
+        loop = _loop.running()
         place = _Place(loop.create_future(), None if timeout is None else loop.time() + timeout)
         self._waiting.append(place)
         begun = loop.time()
@@ -233,14 +245,14 @@ class Lender:
         finally:
             self.counters.wait_seconds_total += loop.time() - begun
 
-    def _alarm(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+    def _alarm(self, loop: _loop.Loop, at: float) -> None:
         """See to it that waiters are looked after by then; one timer serves them all."""
         if self._timer is None or self._timer.when() > at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = loop.call_at(at, self._overdue, loop)
 
-    def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _overdue(self, loop: _loop.Loop) -> None:
         self._timer = None
         now, soonest = loop.time(), None
         for place in list(self._waiting):
@@ -266,7 +278,7 @@ class Lender:
             else:
                 self._settle(member)
 
-    def _next_waiter(self) -> asyncio.Future[_Member | None] | None:
+    def _next_waiter(self) -> _loop.Pending | None:
         while self._waiting:
             future = self._waiting.popleft().future
             if not future.done():
@@ -276,7 +288,7 @@ class Lender:
     def _settle(self, member: _Member) -> None:
         """Hand a clean connection to the next waiter, or let it idle."""
         if self.closed:
-            self._quiet.set()
+            self._tell_who_leaves()
         if self.closed or member.core.closed or self._is_old(member):
             self._drop(member)
             return
@@ -297,7 +309,7 @@ class Lender:
         self._free_place()
 
     def _free_place(self) -> None:
-        self._quiet.set()
+        self._tell_who_leaves()
         waiter = None if self.closed else self._next_waiter()
         if waiter is not None:
             waiter.set_result(None)
@@ -324,7 +336,7 @@ class Lender:
             waiter.set_exception(exceptions.InterfaceError(text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        task = _loop.start(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -351,4 +363,4 @@ async def _keep(ref: weakref.ref[Lender]) -> None:
         await lender.keep()
         pause = lender.pause()
         del lender
-        await asyncio.sleep(pause)
+        await _loop.sleep(pause)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeVar
+
+from dqlite.aio import _loop
 
 T = TypeVar("T")
 
 
 async def in_thread(call: Callable[[], T]) -> T:
     """Return what `call` returns; who is cancelled does not wait for its end."""
-    return await asyncio.to_thread(call)
+    return await _loop.in_thread(call)

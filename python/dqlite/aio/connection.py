@@ -1,8 +1,7 @@
-"""`Connection` and `connect` for asyncio."""
+"""`Connection` and `connect` for asyncio and trio."""
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable
 from types import EllipsisType, TracebackType
@@ -12,6 +11,7 @@ from dqlite import _native, exceptions
 from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
+from dqlite.aio import _loop
 from dqlite.aio._core import Core
 from dqlite.aio._rerun import run_transaction
 from dqlite.aio.cursor import Cursor, Execution, gathered
@@ -30,7 +30,7 @@ def refuse_released(*_args: Any) -> NoReturn:
 
 
 class Connection:
-    """A connection to whichever node leads, for the tasks of one event loop.
+    """A connection to whichever node leads, for the tasks of one event loop, or one run of trio.
 
     Calls run one after the other in the order in which they were made; parallel work needs a pool.
     A session that is lost outside a transaction is replaced at the next call. Reads are tried again
@@ -203,7 +203,7 @@ class Connection:
         return PreparedStatement(self, sql)
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
+    def loop(self) -> _loop.Loop | None:
         """The event loop it belongs to, once it has been used."""
         return None if self._lent is None else self._lent.loop
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dqlite import _native, exceptions
 from dqlite._cursor import Gathered, Rows
 from dqlite._options import Timeout
+from dqlite.aio import _loop
 from dqlite.rows import RowFactory
 
 if TYPE_CHECKING:
@@ -187,11 +187,7 @@ class Cursor(Rows):
         loop = connection.loop
         if loop is None or loop.is_closed():
             return
-        try:
-            inside = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            inside = False
-        if inside:
+        if _loop.is_inside(loop):
             session.leave(stream)
         else:
             loop.call_soon_threadsafe(session.leave, stream)
