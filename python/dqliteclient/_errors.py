@@ -10,6 +10,8 @@ from dqlite import exceptions as canonical
 from dqlite._face import reclassify
 from dqliteclient import exceptions
 
+NOT_SENT: Final = canonical.Outcome.NOT_SENT
+
 _ANSWERED: Final = {"no-leader", "not-voter", "redirected", "rejected"}
 """The kinds of attempts at nodes that were reached and do not lead."""
 
@@ -86,6 +88,8 @@ def translated(error: canonical.Error, address: str) -> canonical.Error:
         told = "; ".join(f"{node}: {text}" for node, _, text, _ in error.attempts) or str(error)
         text = f"Could not find leader. Errors: {told}"
         return _reworded(error, exceptions.ClusterError, text)
+    if isinstance(error, canonical.ClusterError) and error.outcome is not NOT_SENT:
+        return _reworded(error, exceptions.OperationalError, str(error))
     return error
 
 

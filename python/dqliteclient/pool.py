@@ -11,7 +11,8 @@ from typing import Any, Final, NoReturn
 
 from dqlite import exceptions as canonical
 from dqlite._options import options
-from dqlite.aio._lender import Lender, Limits
+from dqlite._pooling import Limits
+from dqlite.aio._lender import Lender
 from dqliteclient._checks import DialFunc, Home, refuse_dial_func
 from dqliteclient._errors import connect_errors, their_errors
 from dqliteclient._validate import (

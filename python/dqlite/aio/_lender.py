@@ -12,26 +12,18 @@ from typing import Any
 
 from dqlite import exceptions
 from dqlite._options import Options, seconds_left
+from dqlite._pooling import Counters, Limits, crowded, full
 from dqlite.aio import _loop
 from dqlite.aio._core import Core
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many connections, and how long; times in seconds."""
-
-    min_size: int
-    max_size: int
-    max_waiting: int
-    max_idle: float
-    max_lifetime: float
+from dqlite.aio._hooks import Hooks
 
 
 @dataclass(eq=False, slots=True)
 class _Member:
     core: Core
-    born: float
+    expires: float
     idle_since: float = 0.0
+    initialised: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -40,18 +32,6 @@ class _Place:
 
     future: _loop.Pending
     until: float | None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened since the pool was made."""
-
-    acquired: int = 0
-    timeouts: int = 0
-    opened: int = 0
-    closed: int = 0
-    leader_changes: int = 0
-    wait_seconds_total: float = 0.0
 
 
 @dataclass(eq=False)
@@ -64,11 +44,13 @@ class Lender:
 
     options: Options
     limits: Limits
+    hooks: Hooks | None = None
     counters: Counters = field(default_factory=Counters)
     closed: bool = False
     size: int = 0
     _idle: list[_Member] = field(default_factory=list["_Member"])
     _lent: dict[Core, _Member] = field(default_factory=dict["Core", "_Member"])
+    _cleaned: set[_Member] = field(default_factory=set["_Member"])
     _waiting: deque[_Place] = field(default_factory=deque["_Place"])
     _timer: _loop.Timer | None = None
     _tasks: set[_loop.Task] = field(default_factory=set["_loop.Task"])
@@ -90,12 +72,21 @@ class Lender:
             raise failed[0]
         self._spawn(_keep(weakref.ref(self)))
 
-    async def _refill(self) -> None:
-        self._settle(await self._open(None))
+    async def fill(self, timeout: float | None) -> None:
+        """Open what is missing up to `min_size`; PoolTimeoutError if that does not succeed."""
+        self._bind()
+        missing = [self._refill(timeout) for _ in range(self._reserve_missing())]
+        for error in await _loop.gather(*missing):
+            if error is not None:
+                text = f"the pool is not open after {timeout} s: {error}"
+                raise exceptions.PoolTimeoutError(text) from error
+
+    async def _refill(self, timeout: float | None = None) -> None:
+        self._settle(await self._open(None if timeout is None else monotonic() + timeout))
 
     def grab(self) -> Core | None:
         """Give out an idle connection, if there is one, whatever has become of its session."""
-        if self.closed or not self._idle:
+        if self.closed or not self._idle or self.hooks is not None:
             return None
         member = self._idle.pop()
         self._lent[member.core] = member
@@ -115,7 +106,7 @@ class Lender:
             waited = await self._wait(timeout)
             member = await self._open(deadline) if waited is None else waited
         try:
-            await member.core.open(seconds_left(deadline, monotonic()))
+            await self._prepare(member, deadline)
         except BaseException:
             self._drop(member)
             raise
@@ -129,7 +120,9 @@ class Lender:
         if member is None:
             text = "this connection is not one of this pool"
             raise exceptions.InterfaceError(text)
-        if core.needs_reset() and not core.closed:
+        unclean = core.needs_reset() or (self.hooks is not None and self.hooks.reset is not None)
+        if unclean and not core.closed:
+            self._cleaned.add(member)
             self._spawn(self._reset(member))
         else:
             self._settle(member)
@@ -142,8 +135,8 @@ class Lender:
 
     def expire(self) -> None:
         """Replace every session: idle ones at their next use, borrowed ones when they return."""
-        for member in (*self._idle, *self._lent.values()):
-            member.born = float("-inf")
+        for member in (*self._idle, *self._cleaned, *self._lent.values()):
+            member.expires = 0.0
         for member in self._idle:
             member.core.terminate()
 
@@ -156,13 +149,24 @@ class Lender:
             "waiting": len(self._waiting),
         }
 
-    async def close(self) -> None:
+    def resize(self, limits: Limits) -> None:
+        """Change the sizes; what is missing is opened soon, what is too many goes when idle."""
+        self.limits = limits
+        while self._idle and self.size > limits.max_size:
+            self._drop(self._idle.pop(0))
+        while self.size < limits.max_size and (waiter := self._next_waiter()) is not None:
+            self.size += 1
+            waiter.set_result(None)
+
+    async def close(self, timeout: float | None = None) -> None:
         """Refuse further use, wait for what is lent, close everything."""
         self._refuse()
+        deadline = None if timeout is None else monotonic() + timeout
         while self._lent:
             gone: _loop.Pending = _loop.running().create_future()
             self._leaving.append(gone)
-            await gone
+            if not await _loop.is_over(gone, seconds_left(deadline, monotonic())):
+                break
         tasks = list(self._tasks)
         self.terminate()
         for task in tasks:
@@ -212,18 +216,40 @@ class Lender:
         """Open a connection in a place that `size` counts already."""
         core = Core(self.options)
         core.on_leader_lost = self._leader_lost
+        member = _Member(core, 0.0)
         try:
-            await core.open(seconds_left(deadline, monotonic()))
+            await self._connect(member, deadline)
         except BaseException:
+            core.close()
             self._free_place()
             raise
-        self.counters.opened += 1
-        return _Member(core, monotonic())
+        return member
+
+    async def _connect(self, member: _Member, deadline: float | None) -> None:
+        """See to it that there is a session, and that `init` has seen it."""
+        core = member.core
+        await core.open(seconds_left(deadline, monotonic()))
+        if member.initialised != core.session_number:
+            member.initialised = core.session_number
+            member.expires = self.limits.expires(monotonic())
+            self.counters.opened += 1
+            if self.hooks is not None:
+                await self.hooks.started(core)
+
+    async def _prepare(self, member: _Member, deadline: float | None) -> None:
+        """See to it that a borrower gets a session that is alive, as far as one can tell."""
+        await self._connect(member, deadline)
+        if self.hooks is None or await self.hooks.borrowed(member.core):
+            return
+        member.core.terminate()
+        await self._connect(member, deadline)
+        if not await self.hooks.borrowed(member.core):
+            text = "a new session did not pass the check of the pool"
+            raise exceptions.ConnectionFailedError(text, stage="open")
 
     async def _wait(self, timeout: float | None) -> _Member | None:
         if 0 < self.limits.max_waiting <= len(self._waiting):
-            text = f"{len(self._waiting)} callers wait for a connection of the pool already"
-            raise exceptions.PoolTimeoutError(text, stage="closed")
+            raise crowded(len(self._waiting))
         loop = _loop.running()
         place = _Place(loop.create_future(), None if timeout is None else loop.time() + timeout)
         self._waiting.append(place)
@@ -234,11 +260,7 @@ class Lender:
             return await place.future
         except TimeoutError as error:
             self.counters.timeouts += 1
-            text = (
-                f"no connection of the pool became free within {timeout} s "
-                f"(max_size={self.limits.max_size}, in use={len(self._lent)})"
-            )
-            raise exceptions.PoolTimeoutError(text) from error
+            raise full(self.limits, len(self._lent), timeout) from error
         except BaseException:
             self._pass_on(place)
             raise
@@ -289,7 +311,8 @@ class Lender:
         """Hand a clean connection to the next waiter, or let it idle."""
         if self.closed:
             self._tell_who_leaves()
-        if self.closed or member.core.closed or self._is_old(member):
+        crowd = self.size > self.limits.max_size
+        if self.closed or member.core.closed or crowd or self._is_old(member):
             self._drop(member)
             return
         waiter = self._next_waiter()
@@ -300,7 +323,7 @@ class Lender:
         self._idle.append(member)
 
     def _is_old(self, member: _Member) -> bool:
-        return monotonic() - member.born > self.limits.max_lifetime
+        return monotonic() > member.expires
 
     def _drop(self, member: _Member) -> None:
         if not member.core.closed:
@@ -317,8 +340,16 @@ class Lender:
             self.size = max(self.size - 1, 0)
 
     async def _reset(self, member: _Member) -> None:
-        await member.core.reset()
-        self._settle(member)
+        try:
+            if member.core.needs_reset():
+                await member.core.reset()
+            if self.hooks is not None:
+                await self.hooks.returned(member.core)
+        except Exception:  # noqa: BLE001 - nobody waits for this: it costs the connection
+            member.core.close()
+        finally:
+            self._cleaned.discard(member)
+            self._settle(member)
 
     def _leader_lost(self, address: str) -> None:
         """Drop the idle sessions with a node that does not lead any more."""
