@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -77,13 +78,20 @@ class Core:
 
     def read_on(self, session: _native.Connection, stream: _native.Stream) -> None:
         """Wait until a stream has more rows, or ends. For cursors."""
-        seconds = self._state.options.timeout
-        with self._gate.turn(seconds):
-            try:
-                session.wait_more(stream, seconds)
-            except exceptions.Error:
-                self._state.judge(session)
-                raise
+        with self._gate.turn(self._state.options.timeout):
+            self._read_on(session, stream)
+
+    def reader(self, session: _native.Connection, stream: _native.Stream) -> Callable[[], None]:
+        """Return `read_on` for other threads, which inside a block of this one stand in for it."""
+        read = self._read_on if self._gate.is_inside() else self.read_on
+        return partial(read, session, stream)
+
+    def _read_on(self, session: _native.Connection, stream: _native.Stream) -> None:
+        try:
+            session.wait_more(stream, self._state.options.timeout)
+        except exceptions.Error:
+            self._state.judge(session)
+            raise
 
     def open(self) -> None:
         """Find the leader and open the database unless that is done."""

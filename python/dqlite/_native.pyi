@@ -11,6 +11,8 @@ __all__ = [
     "HANDSHAKE",
     "Admin",
     "Answer",
+    "ArrowSchema",
+    "ArrowTable",
     "Config",
     "Connection",
     "Dial",
@@ -21,6 +23,7 @@ __all__ = [
     "Result",
     "Stream",
     "__version__",
+    "arrow_stream",
     "dial",
     "is_complete",
     "parameters",
@@ -102,6 +105,8 @@ class Result:
     @property
     def lastrowid(self) -> int | None:
         """The row id of an INSERT or REPLACE, else None."""
+    def arrow(self, left: int, batch_rows: int, types: list[tuple[str, str]]) -> ArrowTable:
+        """The last `left` rows; only of a result that a ``"stream"`` was asked for."""
 
 def statement_kind(sql: str) -> _Kind:
     """What one statement is; two statements are a ProgrammingError."""
@@ -233,6 +238,58 @@ class Stream:
         """Let so many rows wait before reading stops."""
     def take(self) -> list[Any]:
         """The rows that wait; raises what ended the result when there are none."""
+    def to_arrow(
+        self, left: int, batch_rows: int, types: list[tuple[str, str]], whole: bool
+    ) -> None:
+        """Gather the last `left` rows that `take` gave, and all behind them, as Arrow.
+
+        In one table if `whole`, else batch by batch; `take` gives nothing from then on.
+        """
+    def take_arrow(self) -> ArrowTable | None:
+        """What is ready: a batch, or the whole at the end; raises what ended the result."""
+
+@final
+class ArrowSchema:
+    """Names and types of columns, for whatever knows ``__arrow_c_schema__``."""
+
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def types(self) -> list[str]:
+        """The types in Arrow's words."""
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> Any: ...
+
+@final
+class ArrowTable:
+    """Record batches in memory, for whatever knows ``__arrow_c_stream__``; read as often as wanted.
+
+    The batches share their memory with those who read them.
+    """
+
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def num_columns(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, including what is allocated and unused."""
+    @property
+    def column_names(self) -> list[str]: ...
+    @property
+    def schema(self) -> ArrowSchema: ...
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> Any: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The batches as a PyCapsule; `requested_schema` is ignored."""
+
+def arrow_stream(
+    first: ArrowTable, pull: Callable[[], ArrowTable | None], close: Callable[[], object]
+) -> Any:
+    """A stream as a PyCapsule: `first`, then what `pull()` brings until that is None.
+
+    The reader may be in any thread. `close()` is called once, when nobody reads on.
+    """
 
 @final
 class Connection:

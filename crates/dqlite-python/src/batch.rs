@@ -19,10 +19,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
 
+use crate::arrow::Kept;
 use crate::call::Call;
 use crate::encode;
 use crate::errors::{self, Loss};
-use crate::projection::{Projection, Result};
+use crate::projection::{Projection, Result, Types};
 use crate::record::Known;
 use crate::statement::Statement;
 use crate::transaction::Transaction;
@@ -285,6 +286,7 @@ impl Batch {
             rows: PyList::empty(py).unbind(),
             rowcount: self.changed,
             lastrowid: None,
+            kept: Kept::new(Types::Auto),
         };
         Ok(Py::new(py, result)?.into_any())
     }

@@ -9,9 +9,10 @@ use dqlite_proto::{
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::arrow::Kept;
 use crate::decode::{Collector, Rowcount};
 use crate::errors::{self, Loss};
-use crate::projection::{Projection, Result, Take};
+use crate::projection::{Projection, Result, Take, Types};
 use crate::record::Known;
 use crate::statement::Statement;
 
@@ -124,6 +125,7 @@ impl Call {
                     rows,
                     rowcount,
                     lastrowid,
+                    kept: Kept::new(Types::Auto),
                 };
                 Ok(Py::new(py, result)?.into_any())
             }

@@ -12,6 +12,7 @@ use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
+use crate::arrow::{ArrowTable, Gatherer, Wish};
 use crate::call::Call;
 use crate::decode::Collector;
 use crate::errors;
@@ -31,6 +32,8 @@ pub(crate) struct Stream {
 
 struct Inner {
     collector: Option<Collector>,
+    /// Takes the rows from when Arrow is asked for.
+    gatherer: Option<Gatherer>,
     columns: Vec<Py<PyString>>,
     tags: Vec<Vec<u8>>,
     error: Option<PyErr>,
@@ -56,6 +59,7 @@ impl Stream {
             .map_or_else(Default::default, |collector| collector.described(py));
         let inner = Inner {
             collector,
+            gatherer: None,
             columns,
             tags,
             error: None,
@@ -84,10 +88,12 @@ impl Stream {
         done: bool,
         known: &mut Option<Known>,
     ) -> Result<(), DecodeError> {
+        let gathered = self.inner().gatherer.as_mut().map(|one| one.take(frame));
         let mut collector = self.inner().collector.take();
-        let taken = collector
-            .as_mut()
-            .map_or(Ok(()), |collector| collector.take(py, frame, known));
+        let taken = gathered.unwrap_or_else(|| {
+            let collector = collector.as_mut();
+            collector.map_or(Ok(()), |collector| collector.take(py, frame, known))
+        });
         let waiter = {
             let mut inner = self.inner();
             inner.collector = collector;
@@ -112,6 +118,9 @@ impl Stream {
 
     /// Whether so many rows wait that reading should stop.
     pub(crate) fn is_full(&self, py: Python<'_>) -> bool {
+        if let Some(gatherer) = &self.inner().gatherer {
+            return gatherer.is_ready();
+        }
         let rows_max = self.inner().rows_max;
         self.waiting(py) >= rows_max
     }
@@ -123,6 +132,11 @@ impl Stream {
 
     /// Whether there is something to take: rows, or the end.
     pub(crate) fn is_ready(&self, py: Python<'_>) -> bool {
+        if let Some(gatherer) = &self.inner().gatherer
+            && gatherer.is_ready()
+        {
+            return true;
+        }
         self.waiting(py) > 0 || self.inner().done
     }
 
@@ -177,7 +191,8 @@ impl Stream {
             match inner.collector.as_mut() {
                 Some(collector) => {
                     let failed = if done { collector.take_failed() } else { None };
-                    (collector.swap_rows(fresh), failed)
+                    let count = collector.rows_list().bind(py).len();
+                    (collector.swap_rows(fresh, count), failed)
                 }
                 None => (fresh, None),
             }
@@ -193,6 +208,75 @@ impl Stream {
             Some(error) => Err(error),
             None => Ok(rows),
         }
+    }
+
+    /// Gathers the last `left` of the rows given out, those that wait and all that come as Arrow.
+    fn to_arrow(
+        &self,
+        py: Python<'_>,
+        left: usize,
+        batch_rows: usize,
+        types: Vec<(String, String)>,
+        whole: bool,
+    ) -> PyResult<()> {
+        let wish = Wish::of(py, batch_rows, types, whole)?;
+        let waiting = self.waiting(py);
+        let mut inner = self.inner();
+        let names = inner.columns.iter().map(|name| name.extract(py));
+        let names = names.collect::<PyResult<Vec<String>>>()?;
+        if inner.gatherer.is_some() {
+            drop(inner);
+            return Err(errors::interface(
+                py,
+                "the rest of this result went to Arrow",
+            ));
+        }
+        let Some(collector) = inner.collector.take() else {
+            return Ok(());
+        };
+        drop(inner);
+        // Errors are made by Python code, for which the lock must be free.
+        let gatherer = Gatherer::of(py, names, wish, collector.kept(), left + waiting);
+        let mut inner = self.inner();
+        let unused = match gatherer {
+            Ok(gatherer) => {
+                inner.gatherer = Some(gatherer);
+                Ok(collector)
+            }
+            Err(error) => {
+                inner.collector = Some(collector);
+                Err(error)
+            }
+        };
+        drop(inner);
+        unused.map(drop)
+    }
+
+    /// The Arrow batch that is ready, or the whole at the end; None if there is none.
+    ///
+    /// Raises what ended the result behind the batches that came before.
+    fn take_arrow(&self, py: Python<'_>) -> PyResult<Option<ArrowTable>> {
+        let mut inner = self.inner();
+        inner.bytes = 0;
+        let (done, lost) = (inner.done, inner.error.is_some());
+        let Some(mut gatherer) = inner.gatherer.take() else {
+            return Ok(None);
+        };
+        drop(inner);
+        // Errors are made by Python code, for which the lock must be free.
+        let next = if lost && !gatherer.is_ready() {
+            Ok(None)
+        } else {
+            gatherer.next(py, done && !lost)
+        };
+        let mut inner = self.inner();
+        inner.gatherer = Some(gatherer);
+        let error = match &next {
+            Ok(None) => inner.error.take(),
+            _ => None,
+        };
+        drop(inner);
+        error.map_or(next, Err)
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
