@@ -58,6 +58,28 @@ def children_of(pid: int) -> set[int]:
     return found
 
 
+class Busy:
+    """How much a node computes: the proof that a statement runs, or runs no more."""
+
+    def __init__(self, pid: int) -> None:
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._tick = 1 / os.sysconf("SC_CLK_TCK")
+        self._since = self.seconds()
+
+    def seconds(self) -> float:
+        """CPU time since the node started."""
+        fields = self._stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * self._tick
+
+    def mark(self) -> None:
+        """Count from now on."""
+        self._since = self.seconds()
+
+    def computes(self, seconds: float = 0.05) -> bool:
+        """Whether it has computed for so long since `mark`."""
+        return self.seconds() - self._since >= seconds
+
+
 class Trio:
     """Three nodes that are one cluster."""
 
@@ -114,6 +136,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dqlite.Node]:
     node.wait_ready(30)
     yield node
     node.close()
+
+
+@pytest.fixture
+def busy(server: dqlite.Node) -> Busy:
+    """How much the shared node computes."""
+    assert server.pid is not None
+    return Busy(server.pid)
 
 
 @pytest.fixture
