@@ -169,6 +169,15 @@ impl Settings {
         })
     }
 
+    /// The executable in words, for an error about it.
+    pub(crate) fn named_executable(&self) -> String {
+        let found = launch::find(self.executable.as_deref());
+        found.map_or_else(
+            |_| "the executable".to_owned(),
+            |path| path.display().to_string(),
+        )
+    }
+
     pub(crate) fn socket_path(&self) -> Option<PathBuf> {
         self.socket.clone()
     }

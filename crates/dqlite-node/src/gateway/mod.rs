@@ -21,6 +21,7 @@ mod relay;
 mod replies;
 mod requests;
 mod talk;
+mod trail;
 #[cfg(test)]
 mod tests;
 
@@ -44,7 +45,6 @@ use self::relay::{Phase, Surroundings};
 use self::talk::Rules;
 use crate::config::NodeConfig;
 use crate::peers::Peers;
-use crate::tls;
 
 pub(crate) use self::counters::Totals;
 pub(crate) use self::door::Door;
@@ -105,6 +105,11 @@ impl Gateway {
 
     pub(super) fn totals(&self) -> Totals {
         self.rules.counters.snapshot()
+    }
+
+    /// The names of the databases that were opened.
+    pub(super) fn databases(&self) -> Vec<String> {
+        self.rules.opened()
     }
 
     /// Connections of clients open now; streams between engines do not count.
@@ -179,10 +184,10 @@ impl Desk {
     /// Takes in a connection over TCP; if the node speaks TLS, only by a handshake in which the
     /// client has shown a good certificate.
     fn admit_tcp(&self, connections: &mut JoinSet<()>, stream: TcpStream) {
-        match tls::own() {
+        match self.rules.security.tls() {
             None => self.admit(connections, ready(Ok(stream))),
             Some(own) => {
-                let limit = self.handshake;
+                let (own, limit) = (own.clone(), self.handshake);
                 let client = async move { accept(&own.identity(), stream, limit).await };
                 self.admit(connections, client);
             }

@@ -35,7 +35,6 @@ use super::replies::{self, Replies};
 use super::requests::{self, Requests};
 use super::talk::{Ending, Rules, Talk, message};
 use crate::peers::{Claim, Peers};
-use crate::tls;
 
 const READ_BYTES: usize = 16 << 10;
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -90,13 +89,13 @@ pub(super) async fn run<C: Client>(
             Event::Over => return,
             Event::Change(message) => {
                 let peers = Arc::clone(&around.peers);
-                let asking =
-                    async move { change::ask(peers.engine(), peers.own(), &message).await };
+                let asking = async move { change::ask(&peers, &message).await };
                 relay.change = Some(Box::pin(asking));
             }
             Event::Connect(claim, message) => {
                 let certificate = relay.client.as_ref().and_then(Client::certificate);
-                let admitted = match tls::may_be(certificate.as_ref(), &claim.address) {
+                let security = &relay.talk.rules.security;
+                let admitted = match security.may_be(certificate.as_ref(), &claim.address) {
                     Err(why) => Ok(Err(why)),
                     Ok(()) => timeout(around.patience, around.peers.admit(&claim)).await,
                 };
@@ -153,7 +152,8 @@ struct Relay<C> {
 impl<C: Client> Relay<C> {
     fn new(client: C, engine: UnixStream, first: &[u8], around: &Surroundings) -> Self {
         let rules = Arc::clone(&around.rules);
-        let may_administrate = tls::may_administrate(client.certificate().as_ref());
+        let certificate = client.certificate();
+        let may_administrate = rules.security.may_administrate(certificate.as_ref());
         Self {
             client: Some(client),
             engine,

@@ -1,6 +1,6 @@
 //! What both directions of one connection know of each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,10 @@ use dqlite_proto::guard::{Guard, Policy};
 use dqlite_proto::{Code, Failure, Response};
 
 use super::counters::{Counters, Reason, add};
+use super::trail::Trail;
 use crate::engine::hooks::statements::Handle;
+use crate::live::Live;
+use crate::tls::Security;
 
 /// Replies that may be owed on one connection.
 const OWED_MAX: usize = 1024;
@@ -20,8 +23,13 @@ pub(crate) struct Rules {
     pub(super) policy: Policy,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
+    pub(super) security: Security,
+    /// What is logged of statements.
+    pub(super) live: Option<Arc<Live>>,
     databases_max: usize,
     databases: Mutex<HashSet<Vec<u8>>>,
+    /// Bounded as `databases` is.
+    opened: Mutex<BTreeSet<String>>,
 }
 
 impl Rules {
@@ -35,8 +43,25 @@ impl Rules {
             policy,
             limits,
             counters,
+            security: Security::default(),
+            live: None,
             databases_max,
             databases: Mutex::default(),
+            opened: Mutex::default(),
+        }
+    }
+
+    /// The names of the databases that were opened here, in order.
+    pub(super) fn opened(&self) -> Vec<String> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().cloned().collect()
+    }
+
+    /// The engine has opened a database of this name.
+    pub(super) fn note_opened(&self, name: &str) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if !opened.contains(name) {
+            opened.insert(name.to_owned());
         }
     }
 
@@ -87,6 +112,7 @@ pub(super) struct Talk {
     pub(super) interrupt_ahead: bool,
     /// Replies that were completed.
     pub(super) settled: u64,
+    pub(super) trail: Trail,
 }
 
 impl Talk {
@@ -97,6 +123,7 @@ impl Talk {
         };
         Self {
             guard: Guard::new(policy),
+            trail: Trail::new(rules.live.clone()),
             rules,
             handle: Handle::new(),
             ending: None,
@@ -123,6 +150,7 @@ impl Talk {
     /// Another reply is complete.
     pub(super) fn settle(&mut self) {
         self.settled += 1;
+        self.trail.settle();
         if self.guard.slots().owed_by_engine() == 0 {
             self.barred = false;
             if !self.interrupt_ahead && self.ending.take().is_some() {
@@ -134,6 +162,12 @@ impl Talk {
     /// Whether the engine must not be given another request yet.
     pub(super) fn must_wait(&mut self) -> bool {
         self.barred || self.guard.slots().len() >= OWED_MAX
+    }
+
+    /// The last request is not completed after all: the engine drops it.
+    pub(super) fn revoke(&mut self) {
+        self.guard.revoke();
+        self.trail.revoke();
     }
 
     /// Answers a request in the engine's place, when its turn comes.
