@@ -58,6 +58,9 @@
 //! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`], [`LocalCopies`] |
 //! | `yaml` | yes | [`node_store::YamlFile`] |
 //! | `derive` | no | `#[derive(FromRow)]` |
+//! | `stream` | no | [`Rows::into_stream`], for the combinators of the futures crates |
+//! | `deadpool` | no | a manager for pools of `deadpool` |
+//! | `refinery` | no | migrations of `refinery` on a [`Connection`] |
 //! | `chrono` `jiff` `json` `uuid` | no | [`ToParam`] and [`FromValue`] for types of those crates |
 //!
 //! The drivers without a runtime, [`blocking`] and [`fd`], are always there.
@@ -75,6 +78,8 @@ pub mod config;
 #[cfg(feature = "tokio")]
 mod connection;
 pub mod convert;
+#[cfg(feature = "deadpool")]
+pub mod deadpool;
 #[cfg(feature = "tokio")]
 pub mod dialer;
 mod driver;
@@ -90,6 +95,8 @@ mod memory;
 pub mod node_store;
 pub mod params;
 pub mod pool;
+#[cfg(feature = "refinery")]
+pub mod refinery;
 pub mod rerun;
 pub mod row;
 pub mod search;
@@ -106,6 +113,8 @@ mod wire;
 pub use address::Address;
 pub use bulk::Many;
 pub use config::Config;
+#[cfg(feature = "stream")]
+pub use connection::RowStream;
 #[cfg(feature = "tokio")]
 pub use connection::{Connection, Rows, Transaction, Work, connect};
 pub use convert::{FromRow, FromValue, ToParam};
