@@ -1,7 +1,9 @@
 //! What both directions of one connection know of each other.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -30,6 +32,10 @@ pub(crate) struct Rules {
     databases: Mutex<HashSet<Vec<u8>>>,
     /// Bounded as `databases` is.
     opened: Mutex<BTreeSet<String>>,
+    /// Connections on which the engine owes a reply.
+    talking: AtomicUsize,
+    /// A thread that stays awake takes no processor from the engine.
+    pub(super) may_stay_awake: bool,
 }
 
 impl Rules {
@@ -48,6 +54,8 @@ impl Rules {
             databases_max,
             databases: Mutex::default(),
             opened: Mutex::default(),
+            talking: AtomicUsize::new(0),
+            may_stay_awake: available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
         }
     }
 
@@ -113,6 +121,14 @@ pub(super) struct Talk {
     /// Replies that were completed.
     pub(super) settled: u64,
     pub(super) trail: Trail,
+    /// Counted among those that talk.
+    talks: bool,
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.note(false);
+    }
 }
 
 impl Talk {
@@ -130,6 +146,18 @@ impl Talk {
             barred: false,
             interrupt_ahead: false,
             settled: 0,
+            talks: false,
+        }
+    }
+
+    /// Takes note of whether the engine owes a reply; gives the number of connections on which it
+    /// does.
+    pub(super) fn note(&mut self, owes: bool) -> usize {
+        let talking = &self.rules.talking;
+        match (std::mem::replace(&mut self.talks, owes), owes) {
+            (false, true) => talking.fetch_add(1, Ordering::Relaxed) + 1,
+            (true, false) => talking.fetch_sub(1, Ordering::Relaxed) - 1,
+            _ => talking.load(Ordering::Relaxed),
         }
     }
 
