@@ -14,9 +14,9 @@ use pyo3::types::{PyList, PyString};
 
 use crate::arrow::{ArrowTable, Gatherer, Wish};
 use crate::call::Call;
+use crate::connection::resolve;
 use crate::decode::Collector;
 use crate::errors;
-use crate::ready::resolve;
 use crate::record::Known;
 
 /// Rows that wait before the connection stops reading.
@@ -40,6 +40,7 @@ struct Inner {
     done: bool,
     waiter: Option<Py<PyAny>>,
     bytes: usize,
+    frames: usize,
     rows_max: usize,
 }
 
@@ -66,6 +67,7 @@ impl Stream {
             done: false,
             waiter: None,
             bytes: 0,
+            frames: 1,
             rows_max: WAITING_ROWS_MAX,
         };
         Py::new(
@@ -98,11 +100,20 @@ impl Stream {
             let mut inner = self.inner();
             inner.collector = collector;
             inner.bytes += frame.row_bytes();
+            inner.frames += 1;
             inner.done |= done;
             inner.waiter.take()
         };
         wake(py, waiter);
         taken
+    }
+
+    /// Drops the rows that wait and those to come.
+    pub(crate) fn discard(&self) {
+        let mut inner = self.inner();
+        let dropped = (inner.collector.take(), inner.gatherer.take());
+        drop(inner);
+        drop(dropped);
     }
 
     /// Ends it with an error, which is told behind the rows that came before.
@@ -174,6 +185,12 @@ impl Stream {
     #[getter]
     fn done(&self) -> bool {
         self.inner().done
+    }
+
+    /// How many messages have come.
+    #[getter]
+    fn frames(&self) -> usize {
+        self.inner().frames
     }
 
     /// How many rows may wait before reading stops.
