@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 
+use super::hangup::HangUps;
+
 /// Connects to an advertised address: a connected, blocking stream socket.
 pub type Dialer = Box<dyn Fn(&str) -> io::Result<OwnedFd> + Send + Sync>;
 
@@ -33,6 +35,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 pub struct PlainDialer {
     user_timeout: Duration,
     names: Arc<Mutex<HashMap<String, Name>>>,
+    hang_ups: HangUps,
 }
 
 #[derive(Clone)]
@@ -50,6 +53,7 @@ impl PlainDialer {
         Self {
             user_timeout,
             names: Arc::default(),
+            hang_ups: HangUps::new(),
         }
     }
 
@@ -66,6 +70,7 @@ impl PlainDialer {
         match connected {
             Some(stream) => {
                 self.tune(&stream)?;
+                self.hang_ups.watch(address, &stream)?;
                 Ok(stream.into())
             }
             None => self.park(address),

@@ -15,6 +15,7 @@
 
 mod bundle;
 mod dial;
+mod hangup;
 pub mod hooks;
 mod load;
 mod locate;
