@@ -137,11 +137,23 @@ def test_rollback_really_rolls_back(c: Any) -> None:
 
 
 def test_the_autocommit_attribute_works_on_every_python(ours: Any, url: str) -> None:
-    a = dqlite.dbapi.connect(url, autocommit=True)
+    stands_by_itself(lambda **options: dqlite.dbapi.connect(url, **options))
+
+
+if hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL"):
+
+    def test_the_autocommit_attribute_is_that_of_sqlite3(tmp_path: Path) -> None:
+        sqlite3.connect(tmp_path / "x.db").execute(TABLE).connection.close()
+        stands_by_itself(lambda **options: sqlite3.connect(tmp_path / "x.db", **options))
+
+
+def stands_by_itself(connect: Callable[..., Any]) -> None:
+    a, c = connect(autocommit=True), connect()
     a.execute("insert into t(a) values (5)")
     assert not a.in_transaction
-    assert ours.execute("select a from t").fetchone() == (5,)
+    assert c.execute("select a from t").fetchone() == (5,)
     a.close()
+    c.close()
 
 
 def test_iteration_is_lazy_and_can_be_abandoned(c: Any) -> None:
@@ -208,12 +220,12 @@ def test_backup_goes_into_a_connection_and_into_a_file(ours: Any, tmp_path: Path
     assert [entry.name for entry in tmp_path.iterdir() if "copy" in entry.name] == ["copy.db"]
 
 
-def test_the_dump_as_sql_equals_stdlibs(ours: Any) -> None:
-    with ours:
-        ours.execute("insert into t(a, b) values ('it''s', x'00ff')")
+def test_the_dump_as_sql_equals_stdlibs(c: Any) -> None:
+    with c:
+        c.execute("insert into t(a, b) values ('it''s', x'00ff')")
     memory = sqlite3.connect(":memory:")
-    memory.executescript("\n".join(ours.iterdump()))
-    assert list(ours.iterdump()) == list(memory.iterdump())
+    memory.executescript("\n".join(c.iterdump()))
+    assert list(c.iterdump()) == list(memory.iterdump())
     memory.close()
 
 
@@ -255,6 +267,15 @@ def test_psycopgs_row_factories_and_closing_context(url: str) -> None:
     with dqlite.connect(url, row_factory=dqlite.rows.dict_row) as c, c.transaction():
         assert c.execute("select 1 as n").fetchone() == {"n": 1}
     assert c.closed
+
+
+def test_an_embedded_node_takes_three_lines_and_leaves_nothing_behind(
+    tmp_path: Path, addresses: Any, no_children_left: None
+) -> None:
+    with dqlite.Node(addresses(1)[0], tmp_path / "n1") as n, n.connect("app") as c:
+        c.execute("create table x(a)")
+        assert c.fetchval("select count(*) from x") == 0
+    assert not n.is_running
 
 
 def test_threads_share_a_connection_and_a_fork_in_between_is_refused(ours: Any) -> None:
