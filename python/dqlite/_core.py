@@ -11,6 +11,7 @@ from typing import Any, Final
 from dqlite import _native, exceptions
 from dqlite._control import Control
 from dqlite._gate import Gate
+from dqlite._lexed import lexed
 from dqlite._options import Options, Timeout, seconds_left
 from dqlite._state import State
 
@@ -118,8 +119,7 @@ class Core:
 
     def _implied(self, sql: str) -> str | None:
         """Return the BEGIN that must precede `sql` by the rules of transaction control."""
-        verb = _native.statement_verb(sql)
-        writes = _native.statement_kind(sql) != "read"
+        verb, writes = lexed(sql)
         if self._state.in_transaction:
             self._control.check(verb, writes=writes)
             return None

@@ -17,6 +17,7 @@ from typing import Any, Final
 from dqlite import _native, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._cursor import Gathered, Rows
+from dqlite._lexed import lexed
 from dqlite._options import TLS, Target, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.aio._core import Core
@@ -127,8 +128,7 @@ class Connection:
     async def _imply(self, sql: str) -> None:
         if not self._control.manual:
             return
-        verb = _native.statement_verb(sql)
-        writes = _native.statement_kind(sql) != "read"
+        verb, writes = lexed(sql)
         if self._core.in_transaction:
             self._control.check(verb, writes=writes)
         elif (begin := self._control.begin_before(verb, writes=writes)) is not None:
