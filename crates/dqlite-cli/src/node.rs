@@ -20,6 +20,7 @@ use dqlite_node::host;
 use dqlite_node::live::Change;
 use dqlite_node::{Complaint, HostError, NodeConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::SigSet;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -39,6 +40,10 @@ const LAST_LINE_LIMIT: Duration = Duration::from_millis(500);
 /// Runs a node; the status is that of the control channel's contract.
 pub(crate) fn run(node: &Node) -> ExitCode {
     let started = Instant::now();
+    // Whoever started this process may have blocked signals, and a mask is inherited.
+    if let Err(errno) = SigSet::empty().thread_set_mask() {
+        eprintln!("dqlite: unblock signals: {errno}");
+    }
     let Some(parent) = Parent::watch() else {
         return ExitCode::from(0);
     };

@@ -54,7 +54,9 @@ impl Clerk {
 
     /// The status document, as far as it is known without asking anybody.
     pub(crate) fn status(&self, open: Option<(&Door, &Path)>) -> Value {
-        status::document(&self.board, &self.security, open)
+        let mut document = status::document(&self.board, &self.security, open);
+        document["settings"] = self.live.described();
+        document
     }
 
     pub(crate) fn acknowledge(&self, n: Option<u32>) {

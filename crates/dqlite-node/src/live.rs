@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tracing::Level;
 
 use crate::config::{Complaint, NodeConfig, TraceSql};
@@ -109,6 +109,17 @@ impl Live {
         (limit != 0).then(|| Duration::from_millis(limit.into()))
     }
 
+    /// What is in force, for a status.
+    pub(crate) fn described(&self) -> Value {
+        let level = self.trace_level();
+        let level = level.map_or_else(|| "off".to_owned(), |level| level.as_str().to_lowercase());
+        json!({
+            "trace_sql": level,
+            "slow_statement_ms": self.slow_statement_ms.load(Ordering::Relaxed),
+            "leader_probe_limit": self.leader_probe_limit.load(Ordering::Relaxed),
+        })
+    }
+
     /// Nodes that are asked for the leader at a time.
     pub(crate) fn probes_max(&self) -> usize {
         self.leader_probe_limit.load(Ordering::Relaxed).max(1) as usize
@@ -117,8 +128,6 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn complaint(name: &str, value: Value) -> String {
