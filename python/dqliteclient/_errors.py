@@ -10,8 +10,6 @@ from dqlite import exceptions as canonical
 from dqlite._face import reclassify
 from dqliteclient import exceptions
 
-NOT_SENT: Final = canonical.Outcome.NOT_SENT
-
 _ANSWERED: Final = {"no-leader", "not-voter", "redirected", "rejected"}
 """The kinds of attempts at nodes that were reached and do not lead."""
 
@@ -84,13 +82,17 @@ def translated(error: canonical.Error, address: str) -> canonical.Error:
         if isinstance(error, cls):
             text = str(error) if prefix in str(error) else f"{prefix}: {error}"
             return _reworded(error, base, text)
+    return _of_cluster(error) if isinstance(error, canonical.ClusterError) else error
+
+
+def _of_cluster(error: canonical.ClusterError) -> canonical.Error:
     if isinstance(error, canonical.NoLeaderError):
         told = "; ".join(f"{node}: {text}" for node, _, text, _ in error.attempts) or str(error)
         text = f"Could not find leader. Errors: {told}"
         return _reworded(error, exceptions.ClusterError, text)
-    if isinstance(error, canonical.ClusterError) and error.outcome is not NOT_SENT:
-        return _reworded(error, exceptions.OperationalError, str(error))
-    return error
+    if error.outcome is canonical.Outcome.NOT_SENT:
+        return error
+    return _reworded(error, exceptions.OperationalError, str(error))
 
 
 _WORDING: Final[list[tuple[type[canonical.Error], type[canonical.Error], str]]] = [

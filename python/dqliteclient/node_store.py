@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol, final, runtime_checkable
+from typing import Final, NoReturn, Protocol, final, runtime_checkable
 
 from dqlite import Role, _nodefile
 from dqliteclient._checks import after_fork
@@ -15,6 +15,10 @@ from dqliteclient._validate import get_current_pid, is_int, is_str, parse_addres
 from dqliteclient.exceptions import InterfaceError
 
 __all__ = ["MemoryNodeStore", "NodeInfo", "NodeStore", "YamlNodeStore"]
+
+
+_NODES_MAX: Final = 10_000
+"""No server names more members."""
 
 
 @final
@@ -146,11 +150,20 @@ def _unique(nodes: Iterable[NodeInfo]) -> tuple[NodeInfo, ...]:
     """Strip and check addresses; the first of equal ones stays."""
     unique: dict[tuple[str, int], NodeInfo] = {}
     for node in nodes:
+        if not is_str(node.address):
+            text = f"NodeInfo.address must be str, got {type(node.address).__name__}"
+            raise TypeError(text)
         address = node.address.strip()
+        if not address:
+            text = "NodeInfo.address must be a non-empty 'host:port'"
+            raise ValueError(text)
         try:
             canonical = parse_address(address)
         except ValueError as error:
             text = f"NodeInfo.address {address!r} is not a valid 'host:port': {error}"
             raise ValueError(text) from error
         unique.setdefault(canonical, NodeInfo(node.node_id, address, node.role))
+    if len(unique) > _NODES_MAX:
+        text = f"too many nodes: {len(unique)}, at most {_NODES_MAX} are allowed"
+        raise ValueError(text)
     return tuple(unique.values())
