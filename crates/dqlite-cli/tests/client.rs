@@ -215,6 +215,61 @@ fn a_token_is_good_for_one_transaction() {
     assert_eq!(count(&mut connection), 1);
 }
 
+/// A schema may say that a conflict ends the transaction: what follows then runs on its own, and
+/// nobody is told.
+#[test]
+fn a_schema_that_rolls_back_is_not_taken_for_a_refusal() {
+    let (_cluster, mut connection) = one();
+    let strict = "CREATE TABLE strict (id INTEGER PRIMARY KEY ON CONFLICT ROLLBACK)";
+    connection.execute(strict, ()).unwrap();
+    connection
+        .execute("INSERT INTO strict VALUES (1)", ())
+        .unwrap();
+    let conflict = "INSERT INTO strict VALUES (1)";
+
+    // The caller gives up: refused, nothing of it is left, and it ran once.
+    let mut runs = 0;
+    let error = connection.with_transaction(|transaction| {
+        runs += 1;
+        transaction.execute("INSERT INTO t VALUES (1, 'before')", ())?;
+        transaction.execute(conflict, ())
+    });
+    let error = error.unwrap_err();
+    assert_eq!((runs, error.outcome()), (1, Outcome::Refused), "{error}");
+    assert_eq!(count(&mut connection), 0);
+
+    // The caller goes on: what ran behind the conflict stays, so the commit must not say that
+    // nothing happened, and nothing is run again.
+    let mut runs = 0;
+    let result = connection.with_transaction(|transaction| {
+        runs += 1;
+        transaction.execute("INSERT INTO t VALUES (2, 'before')", ())?;
+        transaction.execute(conflict, ()).unwrap_err();
+        transaction.execute("INSERT INTO t VALUES (3, 'behind')", ())
+    });
+    let error = result.unwrap_err();
+    assert_eq!((runs, error.outcome()), (1, Outcome::Unknown), "{error}");
+    assert_eq!(count(&mut connection), 1, "what came behind");
+
+    // By hand, and with a conflict that rolls nothing back.
+    let mut transaction = connection.transaction().unwrap();
+    transaction
+        .execute("INSERT INTO t VALUES (4, 'kept')", ())
+        .unwrap();
+    transaction
+        .execute("INSERT INTO t VALUES (4, 'again')", ())
+        .unwrap_err();
+    transaction.commit().unwrap();
+    let mut transaction = connection.transaction().unwrap();
+    transaction
+        .execute("INSERT INTO t VALUES (5, 'undone')", ())
+        .unwrap();
+    transaction.execute(conflict, ()).unwrap_err();
+    let error = transaction.commit().unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+    assert_eq!(count(&mut connection), 2);
+}
+
 #[test]
 fn transactions_and_linearizable_reads_survive_killed_leaders() {
     let cluster = Cluster::start(EXECUTABLE.as_ref(), 3).unwrap();
