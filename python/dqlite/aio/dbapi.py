@@ -238,6 +238,6 @@ async def connect(
         reconnect=reconnect,
         name=name,
     )
-    core = Core(checked)
+    core, control = Core(checked), Control(autocommit, isolation_level)
     await core.open()
-    return Connection(core, Control(autocommit, isolation_level))
+    return Connection(core, control)
