@@ -123,3 +123,5 @@ class Rows:
     def _close(self) -> None:
         self._closed = True
         self._take(None)
+        changed = self.rowcount
+        self._changed = changed  # which SQLAlchemy asks for afterwards

@@ -16,7 +16,9 @@ __all__ = [
     "Config",
     "Connection",
     "Dial",
+    "Encoded",
     "Lane",
+    "Loader",
     "Node",
     "Projection",
     "Record",
@@ -290,6 +292,37 @@ def arrow_stream(
 
     The reader may be in any thread. `close()` is called once, when nobody reads on.
     """
+@final
+class Encoded:
+    """A set of parameters that is encoded already; `run_many` takes it, once."""
+
+@final
+class Loader:
+    """Rows on their way into a table, several to a set of parameters.
+
+    `source` is an iterable of sequences or dicts, or has ``__arrow_c_stream__``. The first row, or
+    the schema, is read at once. Iterating gives the sets of a lot.
+    """
+
+    def __new__(cls, source: Any, strict: bool) -> Loader: ...
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of dicts and schemas."""
+    @property
+    def width(self) -> int:
+        """Values of a row; 0 if there are no rows."""
+    @property
+    def taken(self) -> int:
+        """Rows taken from the source so far."""
+    def more(self) -> bool:
+        """Whether there are rows that were not taken; looks for the next one."""
+    def lot(self, rows_per_set: int, rows_max: int, bytes_max: int) -> Iterator[Encoded]:
+        """Begin a lot of so many rows or bytes: sets of exactly `rows_per_set` rows."""
+    def rest(self) -> tuple[Encoded, int] | None:
+        """What a lot left that fills no set, and of how many rows it is."""
+    def __iter__(self) -> Loader: ...
+    def __next__(self) -> Encoded: ...
+
 
 @final
 class Connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -28,6 +28,7 @@ _MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 class Connection(Core):
     """A connection to whichever node leads; threads may share it and take turns.
 
+    from dqlite import bulk
     A session that is lost outside a transaction is replaced at the next call. Reads are tried again
     then; a write that may have happened raises OutcomeUnknownError and is never sent twice.
 
@@ -205,6 +206,40 @@ class Connection(Core):
         *,
         force_rollback: bool = False,
         timeout: Timeout = ...,
+    def bulk_load(
+        self,
+        table: str,
+        source: bulk.Source,
+        *,
+        columns: Sequence[str] | None = None,
+        progress: bulk.Progress | None = None,
+        atomic: bool = False,
+        timeout: Timeout = ...,
+    ) -> int:
+        """Insert many rows, as fast as the server takes them; return how many::
+
+        conn.bulk_load("orders", rows, columns=["id", "total"])
+        conn.bulk_load("orders", polars_frame, progress=print)
+
+        `source` is an iterable of sequences or dicts, all alike, or anything with
+        ``__arrow_c_stream__``: a table of pyarrow, polars, pandas, duckdb. `columns` are the
+        table's, in the order of the source; without it those of the dicts or the schema, else all
+        of the table.
+
+        Rows go in in transactions of some 4 to 8 MiB, because one of much more cannot be committed
+        in the time of an election: after an error the rows of earlier ones stay, its
+        ``.rows_loaded`` says how many these are, and ``.index`` is near the row that failed. With
+        `atomic` it is one transaction; inside an open one it is part of that. `progress` is called
+        about once in a MiB with the number of rows that the server has taken; what it raises ends
+        the load. `timeout` is that of each MiB.
+        """
+        from dqlite import bulk  # noqa: PLC0415 - few programs want it
+
+        strict = self._state.options.types == "strict"
+        plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
+        commits = not self._control.manual
+        return bulk.bulk_load(self, plan, commits=commits, atomic=atomic, timeout=timeout)
+
     ) -> Transaction:
         """Return a block that commits at its end and rolls back after an exception.
 

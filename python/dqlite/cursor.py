@@ -138,8 +138,10 @@ class Cursor(Rows):
 
     def close(self) -> None:
         """Let go of the rows; the rest of a result that still comes is dropped. Idempotent."""
-        self._leave()
+        source, self._source = self._source, None
         self._close()
+        if source is not None:
+            arrow.leave(*source)
 
     def setinputsizes(self, sizes: Any, /) -> None:
         """Do nothing: PEP 249 asks for the method."""

@@ -54,6 +54,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<answer::Answer>()?;
     module.add_class::<arrow::ArrowSchema>()?;
     module.add_class::<arrow::ArrowTable>()?;
+    module.add_class::<arrow::Encoded>()?;
+    module.add_class::<arrow::Loader>()?;
     module.add_function(wrap_pyfunction!(arrow::arrow_stream, module)?)?;
     module.add_class::<cluster::Admin>()?;
     module.add_class::<config::Config>()?;
@@ -61,6 +63,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<dial::Dial>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<node::Node>()?;
+    module.add_class::<node::NodeEvents>()?;
     module.add_class::<projection::Projection>()?;
     module.add_class::<projection::Result>()?;
     module.add_class::<record::Record>()?;

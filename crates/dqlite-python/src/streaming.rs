@@ -9,7 +9,7 @@ use dqlite_proto::{Event, Progress, Ticket};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::connection::{Connection, DRAIN_MAX, give_up};
+use crate::connection::{Connection, DRAIN_MAX, Place, give_up};
 use crate::deadline;
 use crate::errors::Loss;
 use crate::ready::{close, flush_or_report, lose, resume};
@@ -163,6 +163,12 @@ pub(crate) fn leave(own: Own<'_, '_>, stream: &Bound<'_, Stream>) -> PyResult<()
         let left = at.and_then(|at| inner.streams.remove(at));
         if let Some(left) = &left {
             inner.abandon_read(left.ticket);
+        }
+        if matches!(inner.link, Place::Lent(_)) {
+            // Whoever reads must know whose rows these are.
+            drop(inner);
+            stream.get().discard();
+            return Ok(());
         }
         left
     };

@@ -1,5 +1,7 @@
 //! Dates and times: from the wire's text and seconds to Python objects, and back to text.
 
+use std::fmt::Write;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDate, PyDateTime, PyDelta, PyTime, PyTzInfo};
 
@@ -112,6 +114,17 @@ pub(crate) fn moment(text: &str) -> Option<Moment> {
         Offset::Utc => Moment::Utc(at(0)),
         Offset::Seconds(offset) => Moment::Utc(at(offset)),
     })
+}
+
+/// Appends the text of a day, counted from 1970; `None` outside the years 1 to 9999.
+pub(crate) fn write_day(out: &mut String, day: i64) -> Option<()> {
+    const FIRST: i64 = -719_162;
+    const LAST: i64 = 2_932_896;
+    if !(FIRST..=LAST).contains(&day) {
+        return None;
+    }
+    let Date { year, month, day } = Date::of_epoch_day(day);
+    write!(out, "{year:04}-{month:02}-{day:02}").ok()
 }
 
 fn date_time<'py>(

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from types import EllipsisType, TracebackType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dqlite import _native, exceptions
 from dqlite._options import TLS, Options, Target, Timeout, Types, options
@@ -28,6 +36,9 @@ def refuse_released(*_args: Any) -> NoReturn:
     text = "connection was released to its pool"
     raise exceptions.InterfaceError(text)
 
+
+if TYPE_CHECKING:
+    from dqlite import bulk
 
 class Connection:
     """A connection to whichever node leads, for the tasks of one event loop, or one run of trio.
@@ -231,6 +242,26 @@ class Connection:
         timeout: Timeout = ...,
     ) -> Transaction:
         """Return a block that commits at its end and rolls back after an exception.
+
+    async def bulk_load(
+        self,
+        table: str,
+        source: bulk.Source,
+        *,
+        columns: Sequence[str] | None = None,
+        progress: bulk.Progress | None = None,
+        atomic: bool = False,
+        timeout: Timeout = ...,
+    ) -> int:
+        """Insert many rows, as `dqlite.Connection.bulk_load` does; return how many::
+
+        await conn.bulk_load("orders", polars_frame)
+        """
+        from dqlite import bulk  # noqa: PLC0415 - few programs want it
+
+        strict = self._core.options.types == "strict"
+        plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
+        return await bulk.bulk_load_async(self, plan, atomic=atomic, timeout=timeout)
 
         `mode` is that of BEGIN: ``"immediate"`` takes the write lock at once, ``"deferred"`` with
         the first write. Inside another block it is a savepoint.
