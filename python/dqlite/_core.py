@@ -13,7 +13,7 @@ from dqlite._control import Control
 from dqlite._gate import Gate
 from dqlite._lexed import lexed
 from dqlite._options import Options, Timeout, seconds_left
-from dqlite._state import State
+from dqlite._state import STILL_OPEN, State, conflict_may_have_ended
 
 RUN: Final = _native.Projection("result")
 """For statements whose rows nobody wants."""
@@ -149,6 +149,8 @@ class Core:
                     session = self._ready(deadline)
                 return session.run(projection, sql, args, seconds_left(deadline, monotonic()))
             except exceptions.Error as error:
+                if session is not None and conflict_may_have_ended(session, error):
+                    self._settle(session, deadline)
                 attempts, pause = state.failed(error, sql, attempts)
                 if deadline is not None and monotonic() + pause >= deadline:
                     raise
@@ -157,6 +159,21 @@ class Core:
                 if session is not None and session.draining:
                     state.abandoned(sql)
                 raise
+
+    def _settle(self, session: _native.Connection, deadline: float | None) -> None:
+        """Ask whether a conflict has ended the transaction; a block then can only roll back."""
+        try:
+            for question in STILL_OPEN:
+                session.run(RUN, question, (), seconds_left(deadline, monotonic()))
+        except exceptions.StatementTimeoutError:
+            self._state.abandoned(STILL_OPEN[0])
+        except exceptions.Error:
+            return  # it is open, or the session is lost
+        except BaseException:
+            self._state.abandoned(STILL_OPEN[0])
+            raise
+        if self._gate.is_inside():
+            self._state.mark(broken=True)
 
     def _ready(self, deadline: float | None) -> _native.Connection:
         """Bring about a session that can take a statement, or raise."""

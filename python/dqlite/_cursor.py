@@ -114,7 +114,11 @@ class Rows:
 
     def _many(self, size: int | None) -> list[Any]:
         self._check()
-        return list(islice(self._rows, self.arraysize if size is None else size))
+        wanted = self.arraysize if size is None else size
+        if wanted < 0:
+            text = f"fetchmany() takes a number of rows, got {wanted}"
+            raise exceptions.ProgrammingError(text)
+        return list(islice(self._rows, wanted))
 
     def _all(self) -> list[Any]:
         self._check()
@@ -122,6 +126,6 @@ class Rows:
 
     def _close(self) -> None:
         self._closed = True
-        self._take(None)
         changed = self.rowcount
+        self._take(None)
         self._changed = changed  # which SQLAlchemy asks for afterwards

@@ -139,6 +139,10 @@ class Config:
         database: str | None = None,
         connect_timeout: float | None = None,
         tls: tuple[str | bytes | None, ...] | bool | None = None,
+        statements: int = 0,
+        max_rows: int | None = None,
+        max_frame_bytes: int | None = None,
+        max_buffered_bytes: int | None = None,
     ) -> Config: ...
     @property
     def hosts(self) -> list[str]: ...
@@ -236,6 +240,9 @@ class Stream:
     @property
     def done(self) -> bool:
         """Whether the last row has come."""
+    @property
+    def frames(self) -> int:
+        """How many messages have come."""
     def prefetch(self, rows: int) -> None:
         """Let so many rows wait before reading stops."""
     def take(self) -> list[Any]:
@@ -285,13 +292,6 @@ class ArrowTable:
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         """The batches as a PyCapsule; `requested_schema` is ignored."""
 
-def arrow_stream(
-    first: ArrowTable, pull: Callable[[], ArrowTable | None], close: Callable[[], object]
-) -> Any:
-    """A stream as a PyCapsule: `first`, then what `pull()` brings until that is None.
-
-    The reader may be in any thread. `close()` is called once, when nobody reads on.
-    """
 @final
 class Encoded:
     """A set of parameters that is encoded already; `run_many` takes it, once."""
@@ -323,6 +323,13 @@ class Loader:
     def __iter__(self) -> Loader: ...
     def __next__(self) -> Encoded: ...
 
+def arrow_stream(
+    first: ArrowTable, pull: Callable[[], ArrowTable | None], close: Callable[[], object]
+) -> Any:
+    """A stream as a PyCapsule: `first`, then what `pull()` brings until that is None.
+
+    The reader may be in any thread. `close()` is called once, when nobody reads on.
+    """
 
 @final
 class Connection:
@@ -359,6 +366,8 @@ class Connection:
         The future gets the number of rows changed (a `Result` if the projection takes one), or what
         the projection makes of the rows of RETURNING. After an error nothing more is sent.
         """
+    def limit_replies(self, bytes: int) -> None:
+        """Believe replies of at most so many bytes; a larger one is a ProtocolError."""
     def forget(self, future: Answer | _loop.Pending) -> bool:
         """Give a statement up; False if it was answered.
 
@@ -416,7 +425,16 @@ class Node:
     def status(self, timeout: float) -> str: ...
     def explain(self, timeout: float) -> str: ...
     def reload_tls(self, timeout: float) -> None: ...
+    def set(
+        self,
+        log_level: str | None,
+        trace_sql: str | None,
+        slow_statement_ms: int | None,
+        leader_probe_limit: int | None,
+        timeout: float,
+    ) -> None: ...
     def set_log_level(self, level: str, timeout: float) -> None: ...
+    def events(self) -> NodeEvents: ...
     def after_fork(self) -> None: ...
     @property
     def id(self) -> int: ...
@@ -442,6 +460,15 @@ class Node:
     def engine(self) -> tuple[str, str, str | None] | None: ...
     @property
     def socket_path(self) -> str | None: ...
+    @property
+    def url(self) -> str: ...
+
+@final
+class NodeEvents:
+    """What happens to a node from now on."""
+
+    def next(self, timeout: float) -> str | None:
+        """The next event as JSON, or None if there is none in time."""
 
 def stop_nodes(nodes: Sequence[Node], timeout: float) -> None:
     """Stop nodes side by side, without a Python thread."""

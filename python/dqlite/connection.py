@@ -11,13 +11,24 @@ from dqlite import _native, _rerun, _script, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._core import RUN, Core
 from dqlite._cursor import Gathered
-from dqlite._options import TLS, Options, Target, Timeout, Types, options
+from dqlite._lexed import lexed
+from dqlite._options import (
+    BUFFERED_BYTES,
+    FRAME_BYTES,
+    TLS,
+    Options,
+    Target,
+    Timeout,
+    Types,
+    options,
+)
 from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
 from dqlite.rows import RowFactory, Shape, record_row
 from dqlite.transaction import Mode, Transaction, begin
 
 if TYPE_CHECKING:
+    from dqlite import bulk
     from dqlite._copy import BackupTarget
 
 T = TypeVar("T")
@@ -28,7 +39,6 @@ _MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 class Connection(Core):
     """A connection to whichever node leads; threads may share it and take turns.
 
-    from dqlite import bulk
     A session that is lost outside a transaction is replaced at the next call. Reads are tried again
     then; a write that may have happened raises OutcomeUnknownError and is never sent twice.
 
@@ -196,16 +206,6 @@ class Connection(Core):
         """Return one cell of the first row, or None if there is no row."""
         return self.perform(self._state.projections.cell(column), sql, args, timeout)
 
-    def cursor(self) -> Cursor:
-        """Return a cursor without a result, for code that executes on cursors."""
-        return Cursor(self)
-
-    def transaction(
-        self,
-        mode: Mode = "immediate",
-        *,
-        force_rollback: bool = False,
-        timeout: Timeout = ...,
     def bulk_load(
         self,
         table: str,
@@ -240,6 +240,16 @@ class Connection(Core):
         commits = not self._control.manual
         return bulk.bulk_load(self, plan, commits=commits, atomic=atomic, timeout=timeout)
 
+    def cursor(self) -> Cursor:
+        """Return a cursor without a result, for code that executes on cursors."""
+        return Cursor(self)
+
+    def transaction(
+        self,
+        mode: Mode = "immediate",
+        *,
+        force_rollback: bool = False,
+        timeout: Timeout = ...,
     ) -> Transaction:
         """Return a block that commits at its end and rolls back after an exception.
 
@@ -416,7 +426,7 @@ class Connection(Core):
         self, sql: str, sets: Iterable[Params], shape: Shape, timeout: Timeout
     ) -> Gathered:
         """Run one statement with each set of parameters, all or nothing. For cursors."""
-        if _native.statement_verb(sql) not in _MANY:
+        if lexed(sql)[0] not in _MANY:
             text = "executemany() takes INSERT, REPLACE, UPDATE and DELETE"
             raise exceptions.ProgrammingError(text, outcome="not_sent")
         projection, gathered = self._state.projections.shaped(shape), Gathered()
@@ -443,6 +453,10 @@ def connect(
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
+    statement_cache_size: int = 128,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`::
 
@@ -455,7 +469,13 @@ def connect(
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
     taken; all in seconds. `autocommit` and `isolation_level` are those of `dqlite.dbapi.connect`,
     `row_factory` is what cursors make of rows. With `reconnect` off the connection ends with its
-    first session. A cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
+    first session.
+
+    A statement that succeeds a second time is kept prepared in the session, up to
+    `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
+    of more than `max_frame_bytes` a ProtocolError, and ends the session; an unread result of more
+    than `max_buffered_bytes` that is in the way of another statement is an OperationalError. A
+    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     connection = Connection(
         options(
@@ -468,6 +488,10 @@ def connect(
             types=types,
             reconnect=reconnect,
             name=name,
+            statement_cache_size=statement_cache_size,
+            max_rows=max_rows,
+            max_frame_bytes=max_frame_bytes,
+            max_buffered_bytes=max_buffered_bytes,
         ),
         Control(autocommit, isolation_level),
     )

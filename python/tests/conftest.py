@@ -22,10 +22,19 @@ _names = itertools.count(1)
 
 
 def free_addresses(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
-    for s in sockets:
-        s.close()
+    """Addresses that the system gives to nobody else for a while.
+
+    One connection went through each and was closed by the listening side: the port rests in
+    TIME_WAIT, so that only a server that binds it by number gets it.
+    """
+    addresses = []
+    for _ in range(count):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            place = listener.getsockname()
+            with socket.create_connection(place) as dialled:
+                listener.accept()[0].close()
+                assert dialled.recv(1) == b""
+        addresses.append(f"{place[0]}:{place[1]}")
     return addresses
 
 

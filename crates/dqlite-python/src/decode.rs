@@ -19,6 +19,8 @@ pub(crate) struct Collector {
     rows: Py<PyList>,
     tags: Vec<Vec<u8>>,
     failed: Option<PyErr>,
+    /// Rows that were taken so far.
+    seen: usize,
     /// The messages of a cursor's rows, from which Arrow is made.
     kept: Kept,
 }
@@ -53,6 +55,7 @@ impl Collector {
             rows,
             tags: Vec::new(),
             failed: None,
+            seen: 0,
             kept: Kept::new(projection.types),
         }
     }
@@ -142,6 +145,11 @@ impl Collector {
         &self.kept
     }
 
+    /// How many rows it has taken.
+    pub(crate) const fn seen(&self) -> usize {
+        self.seen
+    }
+
     /// Why a value could not be read, if one could not.
     pub(crate) fn take_failed(&mut self) -> Option<PyErr> {
         self.failed.take()
@@ -169,6 +177,7 @@ impl Collector {
         while cursor.next_into(&mut values)? {
             self.note_tags(&values);
             rows.append(self.row(py, &header, &values)?)?;
+            self.seen += 1;
             if one {
                 break;
             }

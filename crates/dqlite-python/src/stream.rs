@@ -21,8 +21,6 @@ use crate::record::Known;
 
 /// Rows that wait before the connection stops reading.
 const WAITING_ROWS_MAX: usize = 1000;
-/// Bytes that are set aside while a later statement waits for its answer.
-const ASIDE_BYTES_MAX: usize = 64 << 20;
 
 /// An unfinished result; see the stub for its contract.
 #[pyclass(frozen, module = "dqlite._native")]
@@ -42,6 +40,7 @@ struct Inner {
     bytes: usize,
     frames: usize,
     rows_max: usize,
+    aside_max: usize,
 }
 
 /// A stream whose connection still reads for it.
@@ -53,7 +52,7 @@ pub(crate) struct Streaming {
 
 impl Stream {
     /// Begins with the rows of the first message.
-    pub(crate) fn of(py: Python<'_>, call: &mut Call) -> PyResult<Py<Self>> {
+    pub(crate) fn of(py: Python<'_>, call: &mut Call, aside_max: usize) -> PyResult<Py<Self>> {
         let collector = call.take_collector();
         let (columns, tags) = collector
             .as_ref()
@@ -69,6 +68,7 @@ impl Stream {
             bytes: 0,
             frames: 1,
             rows_max: WAITING_ROWS_MAX,
+            aside_max,
         };
         Py::new(
             py,
@@ -138,7 +138,19 @@ impl Stream {
 
     /// Whether more was set aside than there should be.
     pub(crate) fn is_overflowing(&self) -> bool {
-        self.inner().bytes > ASIDE_BYTES_MAX
+        let inner = self.inner();
+        inner.bytes > inner.aside_max
+    }
+
+    /// The error for that.
+    pub(crate) fn overflow(&self, py: Python<'_>) -> PyErr {
+        overflow(py, self.inner().aside_max)
+    }
+
+    /// How many rows have come.
+    pub(crate) fn seen(&self) -> usize {
+        let inner = self.inner();
+        inner.collector.as_ref().map_or(0, Collector::seen)
     }
 
     /// Whether there is something to take: rows, or the end.
@@ -316,11 +328,11 @@ impl Stream {
 }
 
 /// What is raised when too much had to be set aside.
-pub(crate) fn overflow(py: Python<'_>) -> PyErr {
+fn overflow(py: Python<'_>, bytes: usize) -> PyErr {
     let text = format!(
         "more than {} MiB of an unread result were in the way of another statement: \
          use a second connection",
-        ASIDE_BYTES_MAX >> 20
+        bytes >> 20
     );
     errors::Raise::new(py, "OperationalError", text).error()
 }

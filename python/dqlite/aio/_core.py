@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from dqlite import _native, exceptions
 from dqlite._options import Options, Timeout, seconds_left
 from dqlite._retry import Attempts
-from dqlite._state import State
+from dqlite._state import STILL_OPEN, State, conflict_may_have_ended
 from dqlite.aio import _loop
 from dqlite.aio._many import Sets, perform_many
 
@@ -153,11 +153,29 @@ class Core(State):
         deadline: float | None,
     ) -> Attempts:
         """Wait until `sql` is worth another attempt; raises `error` if it must not be tried."""
+        if self.session is not None and conflict_may_have_ended(self.session, error):
+            await self._settle(self.session, deadline)
         attempts, pause = self.failed(error, sql, attempts)
         if deadline is not None and monotonic() + pause >= deadline:
             raise error
         await _loop.sleep(pause)
         return attempts
+
+    async def _settle(self, session: _native.Connection, deadline: float | None) -> None:
+        """Ask whether a conflict has ended the transaction; a block then can only roll back."""
+        try:
+            for question in STILL_OPEN:
+                left = seconds_left(deadline, monotonic())
+                future = session.submit(_ROLLBACK, question, (), left)
+                if future is None:
+                    return
+                await self.answer(session, future, question)
+        except exceptions.StatementTimeoutError:
+            self.abandoned(STILL_OPEN[0])
+        except exceptions.Error:
+            return  # it is open, or the session is lost
+        if self.lane.is_inside():
+            self.mark(broken=True)
 
     async def answer(self, session: _native.Connection, future: Pending, sql: str) -> Any:
         """Wait for the answer; who is cancelled gives the statement up."""

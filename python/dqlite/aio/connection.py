@@ -16,7 +16,16 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from dqlite import _native, exceptions
-from dqlite._options import TLS, Options, Target, Timeout, Types, options
+from dqlite._options import (
+    BUFFERED_BYTES,
+    FRAME_BYTES,
+    TLS,
+    Options,
+    Target,
+    Timeout,
+    Types,
+    options,
+)
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
 from dqlite.aio import _loop
@@ -28,6 +37,9 @@ from dqlite.aio.transaction import Transaction
 from dqlite.rows import RowFactory, record_row, shape_of
 from dqlite.transaction import Mode
 
+if TYPE_CHECKING:
+    from dqlite import bulk
+
 _CHANGED: Final = _native.Projection("all", "tuple", "raw")
 
 
@@ -36,9 +48,6 @@ def refuse_released(*_args: Any) -> NoReturn:
     text = "connection was released to its pool"
     raise exceptions.InterfaceError(text)
 
-
-if TYPE_CHECKING:
-    from dqlite import bulk
 
 class Connection:
     """A connection to whichever node leads, for the tasks of one event loop, or one run of trio.
@@ -234,15 +243,6 @@ class Connection:
         changed: Any = await self._core.perform_many(_CHANGED, sql, sets, timeout)
         return changed if isinstance(changed, int) else len(changed)
 
-    def transaction(
-        self,
-        mode: Mode = "immediate",
-        *,
-        force_rollback: bool = False,
-        timeout: Timeout = ...,
-    ) -> Transaction:
-        """Return a block that commits at its end and rolls back after an exception.
-
     async def bulk_load(
         self,
         table: str,
@@ -262,6 +262,15 @@ class Connection:
         strict = self._core.options.types == "strict"
         plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
         return await bulk.bulk_load_async(self, plan, atomic=atomic, timeout=timeout)
+
+    def transaction(
+        self,
+        mode: Mode = "immediate",
+        *,
+        force_rollback: bool = False,
+        timeout: Timeout = ...,
+    ) -> Transaction:
+        """Return a block that commits at its end and rolls back after an exception.
 
         `mode` is that of BEGIN: ``"immediate"`` takes the write lock at once, ``"deferred"`` with
         the first write. Inside another block it is a savepoint.
@@ -398,6 +407,10 @@ def connect(
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
+    statement_cache_size: int = 128,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Connecting:
     """Find the leader, open the database, and return a `Connection`::
 
@@ -409,8 +422,13 @@ def connect(
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
     taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
-    connection ends with its first session. A cluster without a leader is a NoLeaderError, a bad
-    argument a ProgrammingError.
+    connection ends with its first session.
+
+    A statement that succeeds a second time is kept prepared in the session, up to
+    `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
+    of more than `max_frame_bytes` a ProtocolError, and ends the session; an unread result of more
+    than `max_buffered_bytes` that is in the way of another statement is an OperationalError. A
+    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     checked = options(
         target,
@@ -422,6 +440,10 @@ def connect(
         types=types,
         reconnect=reconnect,
         name=name,
+        statement_cache_size=statement_cache_size,
+        max_rows=max_rows,
+        max_frame_bytes=max_frame_bytes,
+        max_buffered_bytes=max_buffered_bytes,
     )
     return Connecting(_connect(checked, row_factory))
 

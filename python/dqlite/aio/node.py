@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from dqlite import node as sync
+from dqlite._node_facts import Engine, Stopped
 from dqlite._options import TLS, Host
 from dqlite.aio._threads import in_thread
 from dqlite.aio.connection import Connecting, connect
@@ -17,8 +18,6 @@ from dqlite.node import (
     HANDOVER_TIMEOUT_S,
     LEAVE_TIMEOUT_S,
     START_TIMEOUT_S,
-    Engine,
-    Stopped,
 )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import dqlite
+import dqlite.aio
 import dqlite.dbapi
 import dqlite.rows
 
@@ -345,3 +346,67 @@ def test_an_endless_read_is_ended_by_its_deadline(ours: Any) -> None:
         ours.execute(f"{numbers} select count(*) from n", timeout=0.2)
     assert ours.execute("select 1").fetchone() == (1,)
     assert time.monotonic() - started < 10
+
+
+CONFLICTS = [
+    ("", "insert or rollback into t(id) values (1)"),
+    ("create table k(id integer primary key on conflict rollback)", "insert into k values (1)"),
+    (
+        (
+            "create trigger g before insert on t when new.a = 9 "
+            "begin select raise(rollback, 'no'); end"
+        ),
+        "insert into t(a) values (9)",
+    ),
+    ("", "insert or fail into t(id) values (1)"),
+    ("", "insert into t(id) values (1)"),
+]
+
+
+@pytest.mark.parametrize(("schema", "conflict"), CONFLICTS)
+def test_a_conflict_that_rolls_back_ends_the_transaction(
+    c: Any, door: Door, schema: str, conflict: str
+) -> None:
+    c.executescript(schema + ";insert into t(id) values (1)")
+    if "table k" in schema:
+        c.executescript("insert into k values (1)")
+    c.execute("insert into t(a) values ('before')")
+    with pytest.raises(door.module.IntegrityError):
+        c.execute(conflict)
+    ended = "rollback" in schema + conflict
+    assert c.in_transaction is not ended
+    c.execute("insert into t(a) values ('behind')")
+    assert c.in_transaction
+    c.commit()
+    kept = [row[0] for row in c.execute("select a from t where a is not null order by id")]
+    assert kept == (["behind"] if ended else ["before", "behind"])
+
+
+def test_a_block_whose_transaction_was_rolled_back_can_only_roll_back(conn: Any) -> None:
+    conn.execute(TABLE)
+    conn.execute("insert into t(id) values (1)")
+    with pytest.raises(dqlite.OperationalError, match="rolled back"), conn.transaction():
+        conn.execute("insert into t(a) values ('before')")
+        with pytest.raises(dqlite.IntegrityError):
+            conn.execute("insert or rollback into t(id) values (1)")
+        conn.execute("insert into t(a) values ('behind')")
+    assert not conn.in_transaction
+    assert conn.fetchval("select count(*) from t") == 1
+
+
+async def test_the_same_with_asyncio(url: str) -> None:
+    async with dqlite.aio.connect(url) as conn:
+        await conn.execute(TABLE)
+        await conn.execute("insert into t(id) values (1)")
+        with pytest.raises(dqlite.OperationalError, match="rolled back"):
+            async with conn.transaction():
+                await conn.execute("insert into t(a) values ('before')")
+                with pytest.raises(dqlite.IntegrityError):
+                    await conn.execute("insert or rollback into t(id) values (1)")
+                await conn.execute("insert into t(a) values ('behind')")
+        assert not conn.is_in_transaction()
+        await conn.execute("begin")
+        with pytest.raises(dqlite.IntegrityError):
+            await conn.execute("insert or rollback into t(id) values (1)")
+        assert not conn.is_in_transaction()
+        assert await conn.fetchval("select count(*) from t") == 1
