@@ -100,6 +100,7 @@ class Node:
         given = {name: value for name, value in (named | options).items() if value is not None}
         self._address = address
         self._bind_address = bind_address
+        self._cluster = list(cluster or ())
         self._data_dir = Path(data_dir)
         self._start_timeout: float = options.get("start_timeout") or START_TIMEOUT_S
         self._stop_timeout: float = options.get("stop_timeout") or STOP_TIMEOUT_S
@@ -358,12 +359,11 @@ class Node:
                     raise
 
     def connection_targets(self) -> list[Host]:
-        """Addresses in the order in which to try them: this node's socket, then the members."""
+        """Addresses in the order in which to try them: this node's socket, `cluster`, members."""
         process = self.native
         socket = process.socket_path
         local = [(socket, self._address)] if socket is not None else []
-        members = [address for address in process.members if address != self._address]
-        return [*local, self._address, *members]
+        return [*local, *dict.fromkeys([self._address, *self._cluster, *process.members])]
 
     def connection_tls(self) -> TLS | None:
         """Certificates to connect with: the node's own, if it speaks TLS."""
