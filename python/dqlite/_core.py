@@ -28,6 +28,7 @@ class Core:
         self._gate = Gate(checked.name)
         self._control = Control() if control is None else control
         self._trace: Callable[[str], object] | None = None
+        self.on_connect: Callable[[Any], object] | None = None
 
     def perform(
         self,
@@ -185,8 +186,22 @@ class Core:
             if deadline is not None:
                 seconds = min(seconds, max(deadline - monotonic(), 0.0))
             session = _native.dial(state.options.config, seconds)
+            if self.on_connect is not None:
+                self._introduce(session, self.on_connect)
             state.adopt(session)
         return session
+
+    def _introduce(self, session: _native.Connection, greet: Callable[[Any], object]) -> None:
+        """Show a new session, as a connection that has it and no other, before it is used."""
+        guest = type(self)(self._state.options._replace(reconnect=False))
+        guest._state.adopt(session)
+        try:
+            greet(guest)
+        except BaseException:
+            session.terminate()
+            raise
+        finally:
+            guest._state.session, guest._state.closed = None, True
 
     def _roll_back(self, deadline: float | None) -> None:
         """End a broken transaction, whatever is left of it."""

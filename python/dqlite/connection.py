@@ -452,6 +452,7 @@ def connect(
     row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
+    on_connect: Callable[[Connection], object] | None = None,
     name: str | None = None,
     statement_cache_size: int = 128,
     max_rows: int | None = None,
@@ -469,7 +470,8 @@ def connect(
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
     taken; all in seconds. `autocommit` and `isolation_level` are those of `dqlite.dbapi.connect`,
     `row_factory` is what cursors make of rows. With `reconnect` off the connection ends with its
-    first session.
+    first session. `on_connect` is called with each new session, as a connection of its own, before
+    anything else is sent: the place for ``PRAGMA foreign_keys = ON``.
 
     A statement that succeeds a second time is kept prepared in the session, up to
     `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
@@ -496,5 +498,6 @@ def connect(
         Control(autocommit, isolation_level),
     )
     connection.row_factory = row_factory
+    connection.on_connect = on_connect
     connection.open()
     return connection

@@ -114,6 +114,7 @@ class Node:
         self._lock = threading.RLock()
         self._databases: dict[str, Connection] = {}
         self._current: Connection | None = None
+        self._begun: Connection | None = None  # has a transaction that nobody has ended here
         self._entered = False
         self._closed = False
         self._stopping = False
@@ -340,18 +341,22 @@ class Node:
     def begin(self, mode: Mode = "immediate") -> None:
         """Begin a transaction, which all threads that use this node share."""
         with self._lock:
-            self._database().execute(begin(mode))
+            database = self._database()
+            database.execute(begin(mode))
+            self._begun = database
 
     def commit(self) -> None:
         """Commit it."""
         with self._lock:
             self._database().execute("COMMIT")
+            self._begun = None
 
     def rollback(self) -> None:
         """Roll it back; success also if the server did, or if the session is lost."""
         with self._lock:
             database = self._database()
-            expected = database.in_transaction
+            expected = database.in_transaction or self._begun is database
+            self._begun = None
             try:
                 database.execute("ROLLBACK")
             except exceptions.OperationalError:

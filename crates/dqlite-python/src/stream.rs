@@ -150,7 +150,10 @@ impl Stream {
     /// How many rows have come.
     pub(crate) fn seen(&self) -> usize {
         let inner = self.inner();
-        inner.collector.as_ref().map_or(0, Collector::seen)
+        match &inner.gatherer {
+            Some(gatherer) => gatherer.seen(),
+            None => inner.collector.as_ref().map_or(0, Collector::seen),
+        }
     }
 
     /// Whether there is something to take: rows, or the end.
@@ -268,7 +271,8 @@ impl Stream {
         let gatherer = Gatherer::of(py, names, wish, collector.kept(), left + waiting);
         let mut inner = self.inner();
         let unused = match gatherer {
-            Ok(gatherer) => {
+            Ok(mut gatherer) => {
+                gatherer.begin_at(collector.seen());
                 inner.gatherer = Some(gatherer);
                 Ok(collector)
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
@@ -37,6 +37,7 @@ class Core(State):
         super().__init__(options)
         self._block: object | None = None
         self._loop: _loop.Loop | None = None
+        self.on_connect: Callable[[Core], Awaitable[None]] | None = None
 
     def adopt(self, session: _native.Connection) -> None:
         """Go on with a new session."""
@@ -286,8 +287,23 @@ class Core(State):
             await self._drain(session, deadline)
         if session is None or session.closed:
             session = await self._dial(deadline)
+            if self.on_connect is not None:
+                await self._introduce(session, self.on_connect)
             self.adopt(session)
         return session
+
+    async def _introduce(
+        self, session: _native.Connection, greet: Callable[[Core], Awaitable[None]]
+    ) -> None:
+        """Show a new session, as a core that has it and no other, before it is used."""
+        guest = Core(self.options._replace(reconnect=False))
+        guest._loop = self._loop
+        guest.adopt(session)
+        try:
+            await greet(guest)
+        except BaseException:
+            session.terminate()
+            raise
 
     async def _drain(self, session: _native.Connection, deadline: float | None) -> None:
         """Wait until the replies of cancelled calls are read and dropped, or the session is."""

@@ -13,7 +13,7 @@ from collections.abc import (
     Sequence,
 )
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from dqlite import _native, exceptions
 from dqlite._options import (
@@ -406,6 +406,7 @@ def connect(
     row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
+    on_connect: Callable[[Connection], object] | None = None,
     name: str | None = None,
     statement_cache_size: int = 128,
     max_rows: int | None = None,
@@ -422,7 +423,9 @@ def connect(
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
     taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
-    connection ends with its first session.
+    connection ends with its first session. `on_connect` is called with each new session, as a
+    connection of its own, before anything else is sent, and awaited if it is a coroutine function:
+    the place for ``PRAGMA foreign_keys = ON``.
 
     A statement that succeeds a second time is kept prepared in the session, up to
     `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
@@ -445,10 +448,25 @@ def connect(
         max_frame_bytes=max_frame_bytes,
         max_buffered_bytes=max_buffered_bytes,
     )
-    return Connecting(_connect(checked, row_factory))
+    return Connecting(_connect(checked, row_factory, on_connect))
 
 
-async def _connect(checked: Options, row_factory: RowFactory | None) -> Connection:
+async def _connect(
+    checked: Options,
+    row_factory: RowFactory | None,
+    on_connect: Callable[[Connection], object] | None,
+) -> Connection:
+    async def greet(core: Core) -> None:
+        guest = Connection(core, row_factory=row_factory)
+        try:
+            result = on_connect(guest) if on_connect is not None else None
+            if isinstance(result, Awaitable):
+                await cast("Awaitable[Any]", result)
+        finally:
+            guest.give_back()
+
     core = Core(checked)
+    if on_connect is not None:
+        core.on_connect = greet
     await core.open()
     return Connection(core, row_factory=row_factory)

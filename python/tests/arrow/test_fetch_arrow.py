@@ -173,7 +173,7 @@ def test_wrong_options_are_refused_and_lose_nothing(conn: dqlite.Connection) -> 
     for sql in ("SELECT 1 AS a", counted(10_000)):
         cursor = conn.execute(sql)
         with pytest.raises(dqlite.ProgrammingError, match=r'must be int64, .* got "money"'):
-            cursor.fetch_arrow(types={cursor.description[0][0]: "money"})  # type: ignore[arg-type,index]
+            cursor.fetch_arrow(types={cursor.description[0][0]: "money"})
         with pytest.raises(dqlite.ProgrammingError, match='names column "b", which'):
             cursor.fetch_arrow(types={"b": "int64"})
         with pytest.raises(dqlite.ProgrammingError, match="batch_rows must be at least 1"):
@@ -312,6 +312,15 @@ def test_an_error_of_the_server_comes_behind_the_rows_before_it(conn: dqlite.Con
         for batch in reader:
             assert batch.num_rows == 10_000
     assert conn.fetchval("SELECT 1") == 1
+
+
+def test_the_limit_of_rows_holds_for_arrow_too(url: str) -> None:
+    with dqlite.connect(url, max_rows=30_000) as conn:
+        assert conn.execute(counted(30_000)).fetch_arrow().num_rows == 30_000
+        cursor = conn.execute(counted(50_000))
+        with pytest.raises(dqlite.DataError, match="30000"):
+            cursor.fetch_arrow()
+        assert conn.fetchval("SELECT 1") == 1
 
 
 def test_a_closed_cursor_gives_nothing(conn: dqlite.Connection) -> None:

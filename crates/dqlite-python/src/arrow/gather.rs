@@ -105,6 +105,8 @@ pub(crate) struct Gatherer {
     lot: Lot,
     full: VecDeque<Lot>,
     skip: usize,
+    /// Rows that have come, whether they are wanted or not.
+    seen: usize,
     failed: Option<(usize, Misfit)>,
     /// An error was told; nothing comes after it.
     over: bool,
@@ -140,6 +142,7 @@ impl Gatherer {
             lot,
             full: VecDeque::new(),
             skip: kept.rows().saturating_sub(left),
+            seen: 0,
             failed: None,
             over: false,
         };
@@ -150,10 +153,21 @@ impl Gatherer {
         Ok(made)
     }
 
+    /// How many rows of the result have come.
+    pub(crate) const fn seen(&self) -> usize {
+        self.seen
+    }
+
+    /// Goes on counting where so many have come.
+    pub(crate) const fn begin_at(&mut self, seen: usize) {
+        self.seen = seen;
+    }
+
     /// Takes the rows of a message.
     pub(crate) fn take(&mut self, frame: &RowsFrame) -> Result<(), DecodeError> {
         let mut cursor = frame.rows();
         while let Some(row) = cursor.next_row()? {
+            self.seen += 1;
             if self.skip > 0 {
                 self.skip -= 1;
                 continue;
@@ -181,7 +195,8 @@ impl Gatherer {
         self.failed.is_some() || !self.wish.whole && !self.full.is_empty()
     }
 
-    /// What is ready: the next lot of a stream; behind the last message also the rest, or the whole.
+    /// What is ready: the next lot of a stream; behind the last message also the rest, or the
+    /// whole.
     pub(crate) fn next(&mut self, py: Python<'_>, done: bool) -> PyResult<Option<ArrowTable>> {
         if self.over || self.wish.whole && !done && self.failed.is_none() {
             return Ok(None);
