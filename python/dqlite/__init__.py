@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from dqlite._rerun import new_token
     from dqlite.aio import Pool as Pool
     from dqlite.aio import create_pool as create_pool
+    from dqlite.pool import ConnectionPool as ConnectionPool
 
 Row = Record
 
@@ -84,6 +85,7 @@ __all__ = [
     "Connection",
     "ConnectionFailedError",
     "ConnectionLostError",
+    "ConnectionPool",
     "Cursor",
     "DataError",
     "DatabaseError",
@@ -128,7 +130,12 @@ __all__ = [
     "wire",
 ]
 
-_LAZY = {"Pool": "dqlite.aio", "create_pool": "dqlite.aio", "new_token": "dqlite._rerun"}
+_LAZY = {
+    "ConnectionPool": "dqlite.pool",
+    "Pool": "dqlite.aio",
+    "create_pool": "dqlite.aio",
+    "new_token": "dqlite._rerun",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
 from dqlite import _native, exceptions
 from dqlite._control import Control
 from dqlite._gate import Gate
+from dqlite._lexed import lexed
 from dqlite._options import Options, Timeout, seconds_left
-from dqlite._state import State
+from dqlite._state import STILL_OPEN, State, conflict_may_have_ended
 
 RUN: Final = _native.Projection("result")
 """For statements whose rows nobody wants."""
@@ -26,6 +28,7 @@ class Core:
         self._gate = Gate(checked.name)
         self._control = Control() if control is None else control
         self._trace: Callable[[str], object] | None = None
+        self.on_connect: Callable[[Any], object] | None = None
 
     def perform(
         self,
@@ -77,13 +80,20 @@ class Core:
 
     def read_on(self, session: _native.Connection, stream: _native.Stream) -> None:
         """Wait until a stream has more rows, or ends. For cursors."""
-        seconds = self._state.options.timeout
-        with self._gate.turn(seconds):
-            try:
-                session.wait_more(stream, seconds)
-            except exceptions.Error:
-                self._state.judge(session)
-                raise
+        with self._gate.turn(self._state.options.timeout):
+            self._read_on(session, stream)
+
+    def reader(self, session: _native.Connection, stream: _native.Stream) -> Callable[[], None]:
+        """Return `read_on` for other threads, which inside a block of this one stand in for it."""
+        read = self._read_on if self._gate.is_inside() else self.read_on
+        return partial(read, session, stream)
+
+    def _read_on(self, session: _native.Connection, stream: _native.Stream) -> None:
+        try:
+            session.wait_more(stream, self._state.options.timeout)
+        except exceptions.Error:
+            self._state.judge(session)
+            raise
 
     def open(self) -> None:
         """Find the leader and open the database unless that is done."""
@@ -110,8 +120,7 @@ class Core:
 
     def _implied(self, sql: str) -> str | None:
         """Return the BEGIN that must precede `sql` by the rules of transaction control."""
-        verb = _native.statement_verb(sql)
-        writes = _native.statement_kind(sql) != "read"
+        verb, writes = lexed(sql)
         if self._state.in_transaction:
             self._control.check(verb, writes=writes)
             return None
@@ -141,6 +150,8 @@ class Core:
                     session = self._ready(deadline)
                 return session.run(projection, sql, args, seconds_left(deadline, monotonic()))
             except exceptions.Error as error:
+                if session is not None and conflict_may_have_ended(session, error):
+                    self._settle(session, deadline)
                 attempts, pause = state.failed(error, sql, attempts)
                 if deadline is not None and monotonic() + pause >= deadline:
                     raise
@@ -149,6 +160,21 @@ class Core:
                 if session is not None and session.draining:
                     state.abandoned(sql)
                 raise
+
+    def _settle(self, session: _native.Connection, deadline: float | None) -> None:
+        """Ask whether a conflict has ended the transaction; a block then can only roll back."""
+        try:
+            for question in STILL_OPEN:
+                session.run(RUN, question, (), seconds_left(deadline, monotonic()))
+        except exceptions.StatementTimeoutError:
+            self._state.abandoned(STILL_OPEN[0])
+        except exceptions.Error:
+            return  # it is open, or the session is lost
+        except BaseException:
+            self._state.abandoned(STILL_OPEN[0])
+            raise
+        if self._gate.is_inside():
+            self._state.mark(broken=True)
 
     def _ready(self, deadline: float | None) -> _native.Connection:
         """Bring about a session that can take a statement, or raise."""
@@ -160,8 +186,22 @@ class Core:
             if deadline is not None:
                 seconds = min(seconds, max(deadline - monotonic(), 0.0))
             session = _native.dial(state.options.config, seconds)
+            if self.on_connect is not None:
+                self._introduce(session, self.on_connect)
             state.adopt(session)
         return session
+
+    def _introduce(self, session: _native.Connection, greet: Callable[[Any], object]) -> None:
+        """Show a new session, as a connection that has it and no other, before it is used."""
+        guest = type(self)(self._state.options._replace(reconnect=False))
+        guest._state.adopt(session)
+        try:
+            greet(guest)
+        except BaseException:
+            session.terminate()
+            raise
+        finally:
+            guest._state.session, guest._state.closed = None, True
 
     def _roll_back(self, deadline: float | None) -> None:
         """End a broken transaction, whatever is left of it."""

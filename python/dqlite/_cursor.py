@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import length_hint
 from typing import Any, TypeAlias
 
 from dqlite import _native, exceptions
@@ -37,6 +38,20 @@ class Gathered:
         self.rowcount += max(result.rowcount, 0)
 
 
+class Place:
+    """Where a reader stands among the rows that are here."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Iterable[Any] = ()) -> None:
+        """Stand before the first."""
+        self.rows = iter(rows)
+
+    def left(self) -> int:
+        """Return how many rows are left."""
+        return length_hint(self.rows)
+
+
 class Rows:
     """A result and the place up to which it was read."""
 
@@ -47,7 +62,8 @@ class Rows:
         """Start without a result."""
         self._closed = False
         self._result: _native.Result | Gathered | None = None
-        self._rows: Iterator[Any] = iter(())
+        self._place = Place()
+        self._rows: Iterator[Any] = self._place.rows
         self._lastrowid: int | None = None
         self._changed = -1
 
@@ -82,7 +98,8 @@ class Rows:
     def _take(self, result: _native.Result | Gathered | None) -> None:
         self._result = result
         self._changed = -1
-        self._rows = iter(() if result is None else result.rows)
+        self._place = Place(() if result is None else result.rows)
+        self._rows = self._place.rows
         if result is not None and result.lastrowid is not None:
             self._lastrowid = result.lastrowid
 
@@ -97,7 +114,11 @@ class Rows:
 
     def _many(self, size: int | None) -> list[Any]:
         self._check()
-        return list(islice(self._rows, self.arraysize if size is None else size))
+        wanted = self.arraysize if size is None else size
+        if wanted < 0:
+            text = f"fetchmany() takes a number of rows, got {wanted}"
+            raise exceptions.ProgrammingError(text)
+        return list(islice(self._rows, wanted))
 
     def _all(self) -> list[Any]:
         self._check()
@@ -105,4 +126,6 @@ class Rows:
 
     def _close(self) -> None:
         self._closed = True
+        changed = self.rowcount
         self._take(None)
+        self._changed = changed  # which SQLAlchemy asks for afterwards

@@ -1,25 +1,31 @@
 """The native module: sockets, wire bytes, rows. Private; everything public is in `dqlite`."""
 
-import asyncio
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from types import EllipsisType
 from typing import Any, Literal, SupportsIndex, TypeAlias, final, overload
 
+from dqlite.aio import _loop
+
 __all__ = [
     "HANDSHAKE",
     "Admin",
     "Answer",
+    "ArrowSchema",
+    "ArrowTable",
     "Config",
     "Connection",
     "Dial",
+    "Encoded",
     "Lane",
+    "Loader",
     "Node",
     "Projection",
     "Record",
     "Result",
     "Stream",
     "__version__",
+    "arrow_stream",
     "dial",
     "is_complete",
     "parameters",
@@ -101,6 +107,8 @@ class Result:
     @property
     def lastrowid(self) -> int | None:
         """The row id of an INSERT or REPLACE, else None."""
+    def arrow(self, left: int, batch_rows: int, types: list[tuple[str, str]]) -> ArrowTable:
+        """The last `left` rows; only of a result that a ``"stream"`` was asked for."""
 
 def statement_kind(sql: str) -> _Kind:
     """What one statement is; two statements are a ProgrammingError."""
@@ -131,6 +139,10 @@ class Config:
         database: str | None = None,
         connect_timeout: float | None = None,
         tls: tuple[str | bytes | None, ...] | bool | None = None,
+        statements: int = 0,
+        max_rows: int | None = None,
+        max_frame_bytes: int | None = None,
+        max_buffered_bytes: int | None = None,
     ) -> Config: ...
     @property
     def hosts(self) -> list[str]: ...
@@ -167,7 +179,7 @@ class Answer:
     def _asyncio_future_blocking(self) -> bool: ...
     @_asyncio_future_blocking.setter
     def _asyncio_future_blocking(self, blocking: bool) -> None: ...
-    def get_loop(self) -> asyncio.AbstractEventLoop: ...
+    def get_loop(self) -> _loop.Loop: ...
     def add_done_callback(
         self, callback: Callable[[Any], object], *, context: Any = None
     ) -> None: ...
@@ -193,7 +205,7 @@ class Lane:
         """Whether the running task is in the block."""
     def take(self, inside: bool) -> bool:
         """Take a turn if it is free."""
-    def queue(self, inside: bool, place: asyncio.Future[None]) -> None:
+    def queue(self, inside: bool, place: _loop.Pending) -> None:
         """Queue up; `place` is resolved when the turn is its owner's."""
     def give(self, inside: bool) -> None:
         """Pass a turn on."""
@@ -228,10 +240,96 @@ class Stream:
     @property
     def done(self) -> bool:
         """Whether the last row has come."""
+    @property
+    def frames(self) -> int:
+        """How many messages have come."""
     def prefetch(self, rows: int) -> None:
         """Let so many rows wait before reading stops."""
     def take(self) -> list[Any]:
         """The rows that wait; raises what ended the result when there are none."""
+    def to_arrow(
+        self, left: int, batch_rows: int, types: list[tuple[str, str]], whole: bool
+    ) -> None:
+        """Gather the last `left` rows that `take` gave, and all behind them, as Arrow.
+
+        In one table if `whole`, else batch by batch; `take` gives nothing from then on.
+        """
+    def take_arrow(self) -> ArrowTable | None:
+        """What is ready: a batch, or the whole at the end; raises what ended the result."""
+
+@final
+class ArrowSchema:
+    """Names and types of columns, for whatever knows ``__arrow_c_schema__``."""
+
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def types(self) -> list[str]:
+        """The types in Arrow's words."""
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> Any: ...
+
+@final
+class ArrowTable:
+    """Record batches in memory, for whatever knows ``__arrow_c_stream__``; read as often as wanted.
+
+    The batches share their memory with those who read them.
+    """
+
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def num_columns(self) -> int: ...
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, including what is allocated and unused."""
+    @property
+    def column_names(self) -> list[str]: ...
+    @property
+    def schema(self) -> ArrowSchema: ...
+    def __len__(self) -> int: ...
+    def __arrow_c_schema__(self) -> Any: ...
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """The batches as a PyCapsule; `requested_schema` is ignored."""
+
+@final
+class Encoded:
+    """A set of parameters that is encoded already; `run_many` takes it, once."""
+
+@final
+class Loader:
+    """Rows on their way into a table, several to a set of parameters.
+
+    `source` is an iterable of sequences or dicts, or has ``__arrow_c_stream__``. The first row, or
+    the schema, is read at once. Iterating gives the sets of a lot.
+    """
+
+    def __new__(cls, source: Any, strict: bool) -> Loader: ...
+    @property
+    def columns(self) -> list[str] | None:
+        """Names of dicts and schemas."""
+    @property
+    def width(self) -> int:
+        """Values of a row; 0 if there are no rows."""
+    @property
+    def taken(self) -> int:
+        """Rows taken from the source so far."""
+    def more(self) -> bool:
+        """Whether there are rows that were not taken; looks for the next one."""
+    def lot(self, rows_per_set: int, rows_max: int, bytes_max: int) -> Iterator[Encoded]:
+        """Begin a lot of so many rows or bytes: sets of exactly `rows_per_set` rows."""
+    def rest(self) -> tuple[Encoded, int] | None:
+        """What a lot left that fills no set, and of how many rows it is."""
+    def __iter__(self) -> Loader: ...
+    def __next__(self) -> Encoded: ...
+
+def arrow_stream(
+    first: ArrowTable, pull: Callable[[], ArrowTable | None], close: Callable[[], object]
+) -> Any:
+    """A stream as a PyCapsule: `first`, then what `pull()` brings until that is None.
+
+    The reader may be in any thread. `close()` is called once, when nobody reads on.
+    """
 
 @final
 class Connection:
@@ -254,7 +352,7 @@ class Connection:
         """The transaction may have been rolled back; only a ROLLBACK settles it."""
     @property
     def draining(self) -> bool: ...
-    def attach(self, event_loop: asyncio.AbstractEventLoop) -> None:
+    def attach(self, event_loop: _loop.Loop) -> None:
         """Register with the running loop; from then on the connection belongs to it."""
     def submit(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
@@ -262,19 +360,21 @@ class Connection:
         """Send a statement; None if the session is closed or draining and nothing was sent."""
     def submit_many(
         self, projection: Projection, sql: str, sets: Iterable[Any], timeout: float | None
-    ) -> asyncio.Future[Any] | None:
+    ) -> _loop.Pending | None:
         """Prepare a statement once and run it with each set, pipelined in a bounded window.
 
         The future gets the number of rows changed (a `Result` if the projection takes one), or what
         the projection makes of the rows of RETURNING. After an error nothing more is sent.
         """
-    def forget(self, future: Answer | asyncio.Future[Any]) -> bool:
+    def limit_replies(self, bytes: int) -> None:
+        """Believe replies of at most so many bytes; a larger one is a ProtocolError."""
+    def forget(self, future: Answer | _loop.Pending) -> bool:
         """Give a statement up; False if it was answered.
 
         A server that can is told to end it. Its reply is dropped when it comes, or the session if
         it does not.
         """
-    def more(self, stream: Stream) -> asyncio.Future[None] | None:
+    def more(self, stream: Stream) -> _loop.Pending | None:
         """Read on for a stream; None if something waits already."""
     def wait_more(self, stream: Stream, timeout: float | None) -> None:
         """Do the same and wait, with the GIL released."""
@@ -282,7 +382,7 @@ class Connection:
         """Give up the rest of a stream."""
     def leave_all(self) -> None:
         """Give up the rest of all streams."""
-    def drained(self) -> asyncio.Future[None]:
+    def drained(self) -> _loop.Pending:
         """Resolves when no forgotten reply is due any more, or the session is closed."""
     def run(
         self, projection: Projection, sql: str, args: tuple[Any, ...], timeout: float | None
@@ -325,7 +425,16 @@ class Node:
     def status(self, timeout: float) -> str: ...
     def explain(self, timeout: float) -> str: ...
     def reload_tls(self, timeout: float) -> None: ...
+    def set(
+        self,
+        log_level: str | None,
+        trace_sql: str | None,
+        slow_statement_ms: int | None,
+        leader_probe_limit: int | None,
+        timeout: float,
+    ) -> None: ...
     def set_log_level(self, level: str, timeout: float) -> None: ...
+    def events(self) -> NodeEvents: ...
     def after_fork(self) -> None: ...
     @property
     def id(self) -> int: ...
@@ -351,6 +460,15 @@ class Node:
     def engine(self) -> tuple[str, str, str | None] | None: ...
     @property
     def socket_path(self) -> str | None: ...
+    @property
+    def url(self) -> str: ...
+
+@final
+class NodeEvents:
+    """What happens to a node from now on."""
+
+    def next(self, timeout: float) -> str | None:
+        """The next event as JSON, or None if there is none in time."""
 
 def stop_nodes(nodes: Sequence[Node], timeout: float) -> None:
     """Stop nodes side by side, without a Python thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from types import EllipsisType
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from dqlite import _native, exceptions
 
@@ -19,6 +19,12 @@ Types: TypeAlias = Literal["auto", "strict", "raw"]
 and DataError where not; ``raw``: as the str and int that the wire carries.
 """
 
+
+FRAME_BYTES: Final = 64 << 20
+"""The largest message that is sent or believed where nothing is said about that."""
+
+BUFFERED_BYTES: Final = 64 << 20
+"""How much of an unread result is set aside where nothing is said about that."""
 
 Host: TypeAlias = str | tuple[str, str]
 """``host:port``, or the path of a Unix socket and the address of the node behind it."""
@@ -54,10 +60,10 @@ class TLS(NamedTuple):
 
 @runtime_checkable
 class HasTLS(Protocol):
-    """Something that knows how its cluster is secured: a Node."""
+    """Something that knows how its cluster is secured: a Node or a Client."""
 
-    def connection_tls(self) -> TLS | None:
-        """Certificates to connect with, if it speaks TLS."""
+    def connection_tls(self) -> TLS | bool | None:
+        """Certificates to connect with, if it speaks TLS; True for those of the environment."""
         ...
 
 
@@ -88,6 +94,10 @@ def options(
     reconnect: bool,
     name: str | None,
     tls: TLS | bool | None = None,
+    statement_cache_size: int = 128,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Options:
     """Check everything before anything is sent; ProgrammingError names what is wrong.
 
@@ -99,6 +109,9 @@ def options(
         if not 0 < seconds < float("inf"):
             text = f"{word} must be a positive number of seconds, got {seconds!r}"
             raise exceptions.ProgrammingError(text)
+    if not 0 <= busy_timeout < float("inf"):
+        text = f"busy_timeout must be a number of seconds, 0 or more, got {busy_timeout!r}"
+        raise exceptions.ProgrammingError(text)
     if types not in {"auto", "strict", "raw"}:
         text = f"types must be auto, strict or raw, got {types!r}"
         raise exceptions.ProgrammingError(text)
@@ -107,6 +120,10 @@ def options(
         database=database,
         connect_timeout=None if connect_timeout is ... else connect_timeout,
         tls=security(target, tls),
+        statements=_count("statement_cache_size", statement_cache_size, least=0),
+        max_rows=None if max_rows is None else _count("max_rows", max_rows, least=0),
+        max_frame_bytes=_count("max_frame_bytes", max_frame_bytes, least=4096),
+        max_buffered_bytes=_count("max_buffered_bytes", max_buffered_bytes, least=0),
     )
     return Options(
         config,
@@ -123,7 +140,7 @@ def hosts(target: Target) -> str | list[Host]:
     if isinstance(target, HasHosts):
         return target.connection_targets()
     if isinstance(target, str):
-        return target
+        return _encodable(target)
     if isinstance(target, os.PathLike):
         return f"file:{os.path.abspath(target)}"  # noqa: PTH100 - resolving links is not asked for
     try:
@@ -142,11 +159,27 @@ def security(target: Target | None, tls: TLS | bool | None) -> Any:
     return tuple(os.fspath(part) if isinstance(part, os.PathLike) else part for part in tls)
 
 
+def _count(word: str, value: Any, least: int) -> int:
+    if not isinstance(value, int) or value < least:
+        text = f"{word} must be a whole number from {least} on, got {value!r}"
+        raise exceptions.ProgrammingError(text)
+    return value
+
+
 def _host(host: Any) -> str:
     if not isinstance(host, str):
         text = f"a host must be text like 'h1:9001', got {host!r}"
         raise exceptions.ProgrammingError(text)
-    return host
+    return _encodable(host)
+
+
+def _encodable(target: str) -> str:
+    try:
+        target.encode()
+    except UnicodeEncodeError as error:
+        text = f"{target!r} holds a lone surrogate"
+        raise exceptions.ProgrammingError(text) from error
+    return target
 
 
 def seconds_left(deadline: float | None, now: float) -> float | None:

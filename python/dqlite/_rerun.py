@@ -8,9 +8,15 @@ refused if the earlier run took effect. Token and effect become durable together
 from __future__ import annotations
 
 import os
-from typing import Final, TypeVar
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dqlite import exceptions
+
+if TYPE_CHECKING:
+    from dqlite.connection import Connection
+    from dqlite.transaction import Mode
 
 CREATE: Final = (
     "CREATE TABLE IF NOT EXISTS _dqlite_tokens"
@@ -114,3 +120,55 @@ class Doubt:
         raise exceptions.AlreadyAppliedError(
             text, outcome="refused", retry="no", token=token
         ) from None
+
+
+def run_transaction(
+    connection: Connection,
+    work: Callable[[], T],
+    *,
+    mode: Mode,
+    attempts: int,
+    timeout: float,
+    token: str | bytes | None,
+    if_applied: object,
+) -> Any:
+    """Run `work` inside a transaction until it is certain that it took effect once."""
+    key = None if token is None else token_bytes(token)
+    reruns = Reruns(attempts=attempts, timeout=timeout, has_token=bool(key), now=time.monotonic())
+    doubt = Doubt()
+    result: Any = None
+    while True:
+        try:
+            left = reruns.seconds_left(time.monotonic())
+            with connection.transaction(mode, timeout=left):
+                if key is not None:
+                    _claim(connection, key, left)
+                result = work()
+        except TokenUsed:
+            return doubt.settle(key or b"", result, if_applied)
+        except exceptions.Error as error:
+            doubt.note(error)
+            pause = reruns.pause_after(error, time.monotonic())
+            if pause is None:
+                if doubt.error is not None and doubt.error is not error:
+                    raise doubt.error from error
+                raise
+            time.sleep(pause)
+        else:
+            return result
+
+
+def _claim(connection: Connection, key: bytes, seconds: float) -> None:
+    """Insert the token; TokenUsed if it is there."""
+    try:
+        try:
+            connection.execute(INSERT, (key,), timeout=seconds)
+        except exceptions.OperationalError as error:
+            if not is_missing_table(error):
+                raise
+            connection.execute(CREATE, timeout=seconds)
+            connection.execute(INSERT, (key,), timeout=seconds)
+    except exceptions.IntegrityError as error:
+        if not is_used(error):
+            raise
+        raise TokenUsed from None

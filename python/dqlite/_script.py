@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dqlite import _native, exceptions
+from dqlite._lexed import readable
 
 if TYPE_CHECKING:
     from dqlite._options import Timeout
@@ -20,7 +21,9 @@ def run(connection: Connection, script: str, timeout: Timeout) -> None:
     legacy = connection.autocommit is not True and connection.autocommit is not False
     if legacy:
         connection.commit()
-    for index, (line, sql) in enumerate(_native.split_lines(script)):
+    with readable():
+        statements = _native.split_lines(script)
+    for index, (line, sql) in enumerate(statements):
         try:
             connection.run_line(sql, timeout, begins=not legacy)  # as stdlib: scripts say BEGIN
         except exceptions.Error as error:

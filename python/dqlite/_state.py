@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dqlite import _native, exceptions
 from dqlite._retry import Attempts
@@ -13,6 +13,21 @@ if TYPE_CHECKING:
 
     from dqlite._options import Options, Types
     from dqlite.rows import Shape
+
+
+STILL_OPEN: Final = ("BEGIN", "ROLLBACK")
+"""The question whether a transaction is open: if it is, the first of these fails and harms nobody.
+"""
+
+
+def conflict_may_have_ended(session: _native.Connection, error: exceptions.Error) -> bool:
+    """Whether an error may have rolled the transaction back: statement, schema or trigger say so.
+
+    SQLite answers ``ON CONFLICT ROLLBACK`` as any other conflict.
+    """
+    if not isinstance(error, exceptions.IntegrityError) or error.code is None:
+        return False
+    return session.in_transaction and not session.closed
 
 
 class Projections:

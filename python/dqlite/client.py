@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from dqlite import _native, exceptions
-from dqlite._options import TLS, Host, Target, security
+from dqlite._options import TLS, HasTLS, Host, Target, security
 from dqlite._options import hosts as hosts_of
 from dqlite.connection import Connection, connect
 
@@ -114,6 +114,7 @@ class Client:
             raise exceptions.ProgrammingError(text)
         where = given[0] if given else None
         self._closed = True
+        self._tls = where.connection_tls() if tls is None and isinstance(where, HasTLS) else tls
         config = _native.Config(
             None if where is None else hosts_of(where),
             connect_timeout=connect_timeout,
@@ -179,6 +180,10 @@ class Client:
     def connection_targets(self) -> list[Host]:
         """Addresses in the order in which to try them."""
         return list(self._admin.hosts)
+
+    def connection_tls(self) -> TLS | bool | None:
+        """Certificates to connect with, if they were given."""
+        return self._tls
 
     def close(self) -> None:
         """Refuse further use; idempotent."""

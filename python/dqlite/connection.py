@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from dqlite import _native, _script, exceptions
+from dqlite import _native, _rerun, _script, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._core import RUN, Core
 from dqlite._cursor import Gathered
-from dqlite._options import TLS, Options, Target, Timeout, Types, options
+from dqlite._lexed import lexed
+from dqlite._options import (
+    BUFFERED_BYTES,
+    FRAME_BYTES,
+    TLS,
+    Options,
+    Target,
+    Timeout,
+    Types,
+    options,
+)
 from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
 from dqlite.rows import RowFactory, Shape, record_row
 from dqlite.transaction import Mode, Transaction, begin
 
 if TYPE_CHECKING:
+    from dqlite import bulk
     from dqlite._copy import BackupTarget
+
+T = TypeVar("T")
 
 _MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 
@@ -193,6 +206,40 @@ class Connection(Core):
         """Return one cell of the first row, or None if there is no row."""
         return self.perform(self._state.projections.cell(column), sql, args, timeout)
 
+    def bulk_load(
+        self,
+        table: str,
+        source: bulk.Source,
+        *,
+        columns: Sequence[str] | None = None,
+        progress: bulk.Progress | None = None,
+        atomic: bool = False,
+        timeout: Timeout = ...,
+    ) -> int:
+        """Insert many rows, as fast as the server takes them; return how many::
+
+        conn.bulk_load("orders", rows, columns=["id", "total"])
+        conn.bulk_load("orders", polars_frame, progress=print)
+
+        `source` is an iterable of sequences or dicts, all alike, or anything with
+        ``__arrow_c_stream__``: a table of pyarrow, polars, pandas, duckdb. `columns` are the
+        table's, in the order of the source; without it those of the dicts or the schema, else all
+        of the table.
+
+        Rows go in in transactions of some 4 to 8 MiB, because one of much more cannot be committed
+        in the time of an election: after an error the rows of earlier ones stay, its
+        ``.rows_loaded`` says how many these are, and ``.index`` is near the row that failed. With
+        `atomic` it is one transaction; inside an open one it is part of that. `progress` is called
+        about once in a MiB with the number of rows that the server has taken; what it raises ends
+        the load. `timeout` is that of each MiB.
+        """
+        from dqlite import bulk  # noqa: PLC0415 - few programs want it
+
+        strict = self._state.options.types == "strict"
+        plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
+        commits = not self._control.manual
+        return bulk.bulk_load(self, plan, commits=commits, atomic=atomic, timeout=timeout)
+
     def cursor(self) -> Cursor:
         """Return a cursor without a result, for code that executes on cursors."""
         return Cursor(self)
@@ -210,6 +257,37 @@ class Connection(Core):
         the first write. Inside another block it is a savepoint.
         """
         return Transaction(self, mode, force_rollback=force_rollback, timeout=timeout)
+
+    def run_transaction(
+        self,
+        fn: Callable[..., T],
+        /,
+        *args: Any,
+        mode: Mode = "immediate",
+        attempts: int = 8,
+        timeout: float = 30.0,
+        token: str | bytes | None = None,
+        if_applied: Any = _rerun.UNSET,
+    ) -> T:
+        """Run ``fn(connection, *args)`` inside a transaction and return its result.
+
+        It may run several times, so its effects must be in the database only: it runs again after
+        BUSY, a lost leader or a lost session, at most `attempts` times within `timeout` seconds.
+        With a `token` that is unique for the intended effect (`dqlite.new_token` makes one), it
+        also runs again when the answer to COMMIT was lost, and takes effect exactly once; without,
+        that is an AmbiguousCommitError. If somebody else used the token before:
+        AlreadyAppliedError, or `if_applied` where that is given.
+        """
+        done: T = _rerun.run_transaction(
+            self,
+            lambda: fn(self, *args),
+            mode=mode,
+            attempts=attempts,
+            timeout=timeout,
+            token=token,
+            if_applied=if_applied,
+        )
+        return done
 
     def begin(self, mode: Mode = "immediate") -> None:
         """Begin a transaction that `commit` or `rollback` ends."""
@@ -348,7 +426,7 @@ class Connection(Core):
         self, sql: str, sets: Iterable[Params], shape: Shape, timeout: Timeout
     ) -> Gathered:
         """Run one statement with each set of parameters, all or nothing. For cursors."""
-        if _native.statement_verb(sql) not in _MANY:
+        if lexed(sql)[0] not in _MANY:
             text = "executemany() takes INSERT, REPLACE, UPDATE and DELETE"
             raise exceptions.ProgrammingError(text, outcome="not_sent")
         projection, gathered = self._state.projections.shaped(shape), Gathered()
@@ -374,7 +452,12 @@ def connect(
     row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
+    on_connect: Callable[[Connection], object] | None = None,
     name: str | None = None,
+    statement_cache_size: int = 128,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`::
 
@@ -387,7 +470,14 @@ def connect(
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
     taken; all in seconds. `autocommit` and `isolation_level` are those of `dqlite.dbapi.connect`,
     `row_factory` is what cursors make of rows. With `reconnect` off the connection ends with its
-    first session. A cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
+    first session. `on_connect` is called with each new session, as a connection of its own, before
+    anything else is sent: the place for ``PRAGMA foreign_keys = ON``.
+
+    A statement that succeeds a second time is kept prepared in the session, up to
+    `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
+    of more than `max_frame_bytes` a ProtocolError, and ends the session; an unread result of more
+    than `max_buffered_bytes` that is in the way of another statement is an OperationalError. A
+    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     connection = Connection(
         options(
@@ -400,9 +490,14 @@ def connect(
             types=types,
             reconnect=reconnect,
             name=name,
+            statement_cache_size=statement_cache_size,
+            max_rows=max_rows,
+            max_frame_bytes=max_frame_bytes,
+            max_buffered_bytes=max_buffered_bytes,
         ),
         Control(autocommit, isolation_level),
     )
     connection.row_factory = row_factory
+    connection.on_connect = on_connect
     connection.open()
     return connection

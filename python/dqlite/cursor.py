@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from dqlite import _native, exceptions
-from dqlite._cursor import Gathered, Rows
+from dqlite import _native, arrow, exceptions
+from dqlite._cursor import Gathered, Place, Rows
 from dqlite._options import Timeout
 from dqlite._parameters import Params
 from dqlite.rows import RowFactory, Shape, shape_of, tuple_row
@@ -31,6 +31,7 @@ class Cursor(Rows):
         """Made by `Connection.cursor` and `Connection.execute`."""
         super().__init__()
         self._connection = connection
+        self._source: tuple[_native.Stream, _native.Connection] | None = None
         self.row_factory: RowFactory | None = connection.row_factory
         """What it makes of a row: the connection's at first; see `dqlite.rows`."""
 
@@ -47,7 +48,8 @@ class Cursor(Rows):
         answer, session = self._connection.run(sql, params, shape or "tuple", timeout)
         if isinstance(answer, _native.Stream) and session is not None:
             self._take(Gathered.described(answer))
-            self._rows = self._reading(answer, session)
+            self._source = answer, session
+            self._rows = _reading(self._connection, answer, session, self._place)
         elif not isinstance(answer, _native.Stream):
             self._take(answer)
         if shape is None:
@@ -83,10 +85,63 @@ class Cursor(Rows):
         """Return the rows that are left."""
         return self._all()
 
+    def fetch_arrow(
+        self, *, batch_rows: int = arrow.BATCH_ROWS, types: arrow.ColumnTypes | None = None
+    ) -> arrow.ArrowTable:
+        """Return the rows that are left as a table of Arrow::
+
+        table = conn.execute("SELECT id, total FROM orders").fetch_arrow()
+        frame = polars.DataFrame(table)  # or pyarrow.table(table), duckdb.from_arrow(table)
+
+        No Python object is made of a cell. All rows decide the types of the columns, see
+        `dqlite.arrow`; `types` decides for some, ``{"total": "float64"}``. A statement that gives
+        no rows gives a table without columns.
+        """
+        self._check()
+        left, source = self._place.left(), self._source
+        if source is None:
+            table = arrow.whole(self._result, left, batch_rows, types)
+            self._empty()
+            return table
+        stream, session = source
+        stream.to_arrow(left, batch_rows, arrow.pairs(types), True)
+        self._empty()
+        while (table := stream.take_arrow()) is None:
+            self._connection.read_on(session, stream)
+        return table
+
+    def fetch_arrow_stream(
+        self, *, batch_rows: int = arrow.BATCH_ROWS, types: arrow.ColumnTypes | None = None
+    ) -> arrow.ArrowStream:
+        """Return the rows that are left as a stream of Arrow, which is read as it comes::
+
+        stream = conn.execute("SELECT * FROM log").fetch_arrow_stream()
+        for batch in pyarrow.RecordBatchReader.from_stream(stream): ...
+
+        The first batch decides the types of the columns unless `types` does. Memory is that of a
+        batch, which ends after `batch_rows` or 64 MiB of text. Nothing is left in the cursor.
+        """
+        self._check()
+        source = self._source
+        if source is None:
+            return arrow.ArrowStream.of(self.fetch_arrow(batch_rows=batch_rows, types=types))
+        stream, session = source
+        stream.to_arrow(self._place.left(), batch_rows, arrow.pairs(types), False)
+        self._empty()
+        self._source = None
+        read_on = self._connection.reader(session, stream)
+        return arrow.ArrowStream.reading(stream, session, read_on)
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        """Return `fetch_arrow_stream` as a PyCapsule: ``polars.DataFrame(cursor)``."""
+        return self.fetch_arrow_stream().__arrow_c_stream__(requested_schema)
+
     def close(self) -> None:
         """Let go of the rows; the rest of a result that still comes is dropped. Idempotent."""
-        self._leave()
+        source, self._source = self._source, None
         self._close()
+        if source is not None:
+            arrow.leave(*source)
 
     def setinputsizes(self, sizes: Any, /) -> None:
         """Do nothing: PEP 249 asks for the method."""
@@ -140,19 +195,33 @@ class Cursor(Rows):
         factory = self.row_factory or tuple_row
         return (factory(self, row) for row in rows)
 
-    def _reading(self, stream: _native.Stream, session: _native.Connection) -> Iterator[Any]:
-        """Give rows as they come; the rest is dropped when nobody wants it any more."""
-        try:
-            while True:
-                rows = stream.take()
-                yield from rows
-                if not rows:
-                    if stream.done:
-                        return
-                    self._connection.read_on(session, stream)
-        finally:
-            if not (stream.done or session.foreign):
-                session.leave(stream)
+    def _empty(self) -> None:
+        """Forget the rows that are here."""
+        self._place.rows = self._rows = iter(())
 
     def _leave(self) -> None:
-        self._take(None)  # the iterator that reads a stream ends with it
+        """Forget the result; the rest of it is dropped."""
+        self._take(None)
+        source, self._source = self._source, None
+        if source is not None:
+            arrow.leave(*source)
+
+    def __del__(self) -> None:
+        """Drop the rest of a result that still comes."""
+        source = getattr(self, "_source", None)
+        if source is not None:
+            arrow.leave(*source)
+
+
+def _reading(
+    connection: Connection, stream: _native.Stream, session: _native.Connection, place: Place
+) -> Iterator[Any]:
+    """Give rows as they come."""
+    while True:
+        rows = stream.take()
+        place.rows = iter(rows)
+        yield from place.rows
+        if not rows:
+            if stream.done:
+                return
+            connection.read_on(session, stream)

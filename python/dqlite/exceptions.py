@@ -143,6 +143,8 @@ class Error(Exception):
     """``executemany``: the parameter set, ``executescript``: the statement; both from 0."""
     line: int | None = None
     """``executescript``: the line of the statement, from 1."""
+    rows_loaded: int | None = None
+    """``bulk_load``: how many rows are surely in the table."""
 
     def __init__(
         self,

@@ -8,13 +8,15 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal
 
 from dqlite import _native, exceptions
+from dqlite._node_events import Teller
+from dqlite._node_facts import Engine, Stopped, options_json
 from dqlite._options import TLS, Host
 from dqlite._parameters import Params
 from dqlite.connection import Connection, connect
@@ -29,31 +31,10 @@ EXIT_TIMEOUT_S: Final = 5.0
 HANDOVER_TIMEOUT_S: Final = 3.0
 LEAVE_TIMEOUT_S: Final = 30.0
 ANSWER_TIMEOUT_S: Final = 5.0
+TOLD_TIMEOUT_S: Final = 1.0
 
 _DICTS: Final = _native.Projection("all", "dict")
 _running: Final[weakref.WeakSet[Node]] = weakref.WeakSet()
-
-
-class Stopped(NamedTuple):
-    """How a node stopped."""
-
-    handed_over: bool
-    """Whether it gave leadership away first."""
-    leader: str | None
-    """Who leads afterwards, as far as the node knew."""
-    seconds: float
-    killed: bool
-    """Whether the process had to be killed."""
-    ending: str
-    """How the process ended; empty if there was none."""
-
-
-class Engine(NamedTuple):
-    """The engine that a node runs on."""
-
-    path: str
-    version: str
-    bundle: str | None
 
 
 class Node:
@@ -87,13 +68,21 @@ class Node:
         busy_timeout_ms: int | None = 5000,
         snapshot_compression: bool | None = None,
         network_latency_ms: int | None = 20,
+        on_damage: Literal["rejoin", "fail"] | None = None,
+        on_event: Callable[[dict[str, Any]], object] | None = None,
         **options: Any,
     ) -> None:
         """Check the arguments: NodeConfigError lists everything wrong. Starts nothing.
 
         `address` is ``HOST:PORT`` as others dial it, `bind_address` what to listen on where that
         differs. `busy_timeout_ms` says how long writers queue, `network_latency_ms` how long a
-        message takes between nodes; elections take about 15 times as long.
+        message takes between nodes; elections take about 15 times as long. A member whose own data
+        is damaged moves it aside and joins again; with ``on_damage="fail"`` it does not start.
+
+        `on_event` is called with each event as a dict, in a thread of its own: ``type`` is
+        ``state leader members role roles_adjusted warn`` ... What it raises is logged::
+
+            dqlite.Node("127.0.0.1:9001", "data/n1", on_event=lambda event: print(event["type"]))
         """
         self._handle: _native.Node | None = None
         named = {
@@ -104,23 +93,28 @@ class Node:
             "busy_timeout_ms": busy_timeout_ms,
             "snapshot_compression": snapshot_compression,
             "network_latency_ms": network_latency_ms,
+            "on_damage": on_damage,
         }
         if EXECUTABLE.exists() and "DQLITE_EXECUTABLE" not in os.environ:
             options.setdefault("executable", str(EXECUTABLE))
         given = {name: value for name, value in (named | options).items() if value is not None}
         self._address = address
         self._bind_address = bind_address
+        self._cluster = list(cluster or ())
         self._data_dir = Path(data_dir)
         self._start_timeout: float = options.get("start_timeout") or START_TIMEOUT_S
         self._stop_timeout: float = options.get("stop_timeout") or STOP_TIMEOUT_S
-        self._handle = _native.Node(address, os.fspath(data_dir), _json(given))
+        self._handle = _native.Node(address, os.fspath(data_dir), options_json(given))
         files: list[Any] = [
             given.get(name) for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name")
         ]
         self._tls = None if files[0] is None else TLS(*files)
+        self._on_event = on_event
+        self._teller: Teller | None = None
         self._lock = threading.RLock()
         self._databases: dict[str, Connection] = {}
         self._current: Connection | None = None
+        self._begun: Connection | None = None  # has a transaction that nobody has ended here
         self._entered = False
         self._closed = False
         self._stopping = False
@@ -195,8 +189,8 @@ class Node:
 
     @property
     def url(self) -> str:
-        """Where to connect, for `dqlite.connect`."""
-        return f"dqlite://{self._address}"
+        """Where to connect, for `dqlite.connect`; with TLS by the node's own certificate."""
+        return self.native.url
 
     def start(self, timeout: float | None = None) -> None:
         """Start the node; returns when it serves, after up to one second more until it is ready.
@@ -212,7 +206,14 @@ class Node:
             self._entered = False
             return
         self._stopping = False
-        self.native.start(self._start_timeout if timeout is None else timeout)
+        if self._on_event is not None and not self.is_running:
+            self._teller = Teller(self.native, self._on_event)
+        try:
+            self.native.start(self._start_timeout if timeout is None else timeout)
+        except BaseException:
+            if not self.is_running:
+                self._end_telling()
+            raise
         _running.add(self)
 
     def wait_ready(self, timeout: float = START_TIMEOUT_S) -> None:
@@ -233,7 +234,9 @@ class Node:
         self._close_databases()
         _running.discard(self)
         bound = self._stop_timeout if timeout is None else timeout
-        return Stopped(*self.native.stop(bound))
+        stopped = Stopped(*self.native.stop(bound))
+        self._end_telling()
+        return stopped
 
     def handover(self, timeout: float = HANDOVER_TIMEOUT_S, *, roles: bool = False) -> None:
         """Give leadership to another voter; nothing to do if this node does not lead.
@@ -256,7 +259,7 @@ class Node:
 
         Ids are text. NodeNotRunningError, also while its process is started again::
 
-            print(node.status()["state"], node.status()["disk"]["free_bytes"])
+            print(node.status()["node"]["state"], node.status()["disk"]["free_bytes"])
         """
         status: dict[str, Any] = json.loads(self.native.status(timeout))
         return status
@@ -275,6 +278,25 @@ class Node:
         NodeError names the check that failed; the old ones stay in use then. `timeout` in seconds.
         """
         self.native.reload_tls(timeout)
+
+    def set(
+        self,
+        *,
+        log_level: str | None = None,
+        trace_sql: str | None = None,
+        slow_statement_ms: int | None = None,
+        leader_probe_limit: int | None = None,
+        timeout: float = ANSWER_TIMEOUT_S,
+    ) -> None:
+        """Change options of the running process: all that are given or, with NodeError, none.
+
+        A process that is started again begins with the options of the constructor. `timeout` in
+        seconds::
+
+            node.set(slow_statement_ms=250, trace_sql="off")
+        """
+        native = self.native
+        native.set(log_level, trace_sql, slow_statement_ms, leader_probe_limit, timeout)
 
     def set_log_level(self, level: str, timeout: float = ANSWER_TIMEOUT_S) -> None:
         """Log ``error warn info debug`` or ``trace`` from now until the process ends.
@@ -319,18 +341,22 @@ class Node:
     def begin(self, mode: Mode = "immediate") -> None:
         """Begin a transaction, which all threads that use this node share."""
         with self._lock:
-            self._database().execute(begin(mode))
+            database = self._database()
+            database.execute(begin(mode))
+            self._begun = database
 
     def commit(self) -> None:
         """Commit it."""
         with self._lock:
             self._database().execute("COMMIT")
+            self._begun = None
 
     def rollback(self) -> None:
         """Roll it back; success also if the server did, or if the session is lost."""
         with self._lock:
             database = self._database()
-            expected = database.in_transaction
+            expected = database.in_transaction or self._begun is database
+            self._begun = None
             try:
                 database.execute("ROLLBACK")
             except exceptions.OperationalError:
@@ -338,12 +364,11 @@ class Node:
                     raise
 
     def connection_targets(self) -> list[Host]:
-        """Addresses in the order in which to try them: this node's socket, then the members."""
+        """Addresses in the order in which to try them: this node's socket, `cluster`, members."""
         process = self.native
         socket = process.socket_path
         local = [(socket, self._address)] if socket is not None else []
-        members = [address for address in process.members if address != self._address]
-        return [*local, self._address, *members]
+        return [*local, *dict.fromkeys([self._address, *self._cluster, *process.members])]
 
     def connection_tls(self) -> TLS | None:
         """Certificates to connect with: the node's own, if it speaks TLS."""
@@ -441,20 +466,16 @@ class Node:
                 text, node_address=self._address, outcome=error.outcome
             ) from error
 
+    def _end_telling(self) -> None:
+        teller, self._teller = self._teller, None
+        if teller is not None:
+            teller.end(TOLD_TIMEOUT_S)
+
     def _close_databases(self) -> None:
         """End what runs in them, too: without the lock, which a statement holds while it runs."""
         databases, self._databases, self._current = self._databases, {}, None
         for database in databases.values():
             database.close()
-
-
-def _json(options: dict[str, Any]) -> str:
-    """Return the options as the supervisor reads them; paths become text."""
-    try:
-        return json.dumps(options, default=os.fspath)
-    except (TypeError, ValueError) as error:
-        text = f"options of a node must be numbers, text, paths, lists: {error}"
-        raise exceptions.NodeConfigError(text) from error
 
 
 @atexit.register

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from dqlite._native import Record
+from dqlite.exceptions import ProgrammingError
 
 T = TypeVar("T")
 Shape: TypeAlias = Literal["record", "tuple", "list", "dict"]
@@ -111,6 +112,9 @@ _SHAPES: Final[dict[Any, Shape]] = {
 
 def shape_of(factory: RowFactory | None) -> Shape | None:
     """Return what the decoder must build for `factory`; None if it must be called."""
+    if factory is not None and not callable(factory):
+        text = f"row_factory must be callable or None, got {type(factory).__name__}"
+        raise ProgrammingError(text)
     try:
         return _SHAPES.get(factory)
     except TypeError:  # a callable that cannot be hashed

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dqlite import __version__ as _version
-from dqliteclient._checks import DialFunc
+from dqliteclient._dial import DialFunc
 from dqliteclient._validate import (
     CLOSE_TIMEOUT_FLOOR,
     CLOSE_TIMEOUT_FLOOR_RATIONALE,

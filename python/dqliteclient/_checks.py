@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sized
-from typing import Any, TypeAlias, cast
+import contextlib
+from collections.abc import Generator, Iterable, Mapping, Sized
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from dqlite import _native
 from dqlite import exceptions as canonical
 from dqlite._face import reclassify
 from dqliteclient._validate import get_current_pid
 from dqliteclient.exceptions import DataError, InterfaceError, ProtocolError
 
-DialFunc: TypeAlias = Callable[[str], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
-"""Opens the stream to ``host:port``."""
+if TYPE_CHECKING:
+    from dqlite.aio._core import Core
 
 
 def after_fork(what: str, pid: int) -> str:
@@ -27,10 +27,10 @@ def after_fork(what: str, pid: int) -> str:
 class Home:
     """The process and the event loop that something belongs to."""
 
-    def __init__(self, process_name: str, loop_name: str) -> None:
+    def __init__(self, process_name: str, loop_name: str, pid: int) -> None:
         """Take this process, and the first loop that comes; the names are for the errors."""
         self._names = (process_name, loop_name)
-        self._pid = get_current_pid()
+        self._pid = pid
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def is_forked(self) -> bool:
@@ -48,13 +48,6 @@ class Home:
         self._loop = loop
 
 
-def refuse_dial_func(dial_func: DialFunc | None) -> None:
-    """Raise if a foreign stream is to be used."""
-    if dial_func is not None:
-        text = "dial_func is not supported: connections own their socket"
-        raise canonical.NotSupportedError(text)
-
-
 def values(params: object) -> list[Any]:
     """Return the parameter set as a list; DataError if it has no order or no size."""
     kind = type(params).__name__
@@ -67,13 +60,40 @@ def values(params: object) -> list[Any]:
     return list(cast("Iterable[Any]", params))
 
 
-def rows_given(done: Any) -> int:
-    """Return how many rows a statement gave, as far as they were asked for."""
-    rows = done.rows if isinstance(done, _native.Result) else done
-    return len(cast("list[Any]", rows)) if isinstance(rows, list) else 0
+class Limits(NamedTuple):
+    """What one query may bring; None is no limit."""
+
+    max_total_rows: int | None
+    max_continuation_frames: int | None
+    max_message_size: int | None
+
+    def apply(self, core: Core) -> None:
+        """Let the session refuse larger messages."""
+        if self.max_message_size is not None and core.session is not None:
+            core.session.limit_replies(self.max_message_size)
+
+    def check(self, rows: int, frames: int) -> None:
+        """Raise if there are more rows, or messages behind the first one, than allowed."""
+        if self.max_total_rows is not None and rows > self.max_total_rows:
+            text = f"more rows than max_total_rows={self.max_total_rows}"
+            raise _beyond(text)
+        if self.max_continuation_frames is not None and frames - 1 > self.max_continuation_frames:
+            text = f"more messages than max_continuation_frames={self.max_continuation_frames}"
+            raise _beyond(text)
+
+    @contextlib.contextmanager
+    def named(self) -> Generator[None, None, None]:
+        """Name the limit when the session refuses a message."""
+        try:
+            yield
+        except canonical.ProtocolError as error:
+            if self.max_message_size is None or isinstance(error, canonical.DataError):
+                raise
+            text = f"{error} (max_message_size={self.max_message_size})"
+            raise _beyond(text) from error
 
 
-def too_many_rows(limit: int) -> canonical.Error:
-    """Return the error for a result above `max_total_rows`: theirs and ours."""
-    text = f"wire decode failed: more rows than max_total_rows={limit}"
+def _beyond(what: str) -> canonical.Error:
+    """Return the error for a result above a limit: theirs and ours."""
+    text = f"wire decode failed: {what}"
     return reclassify(canonical.DataError(text), ProtocolError)

@@ -82,11 +82,17 @@ def translated(error: canonical.Error, address: str) -> canonical.Error:
         if isinstance(error, cls):
             text = str(error) if prefix in str(error) else f"{prefix}: {error}"
             return _reworded(error, base, text)
+    return _of_cluster(error) if isinstance(error, canonical.ClusterError) else error
+
+
+def _of_cluster(error: canonical.ClusterError) -> canonical.Error:
     if isinstance(error, canonical.NoLeaderError):
         told = "; ".join(f"{node}: {text}" for node, _, text, _ in error.attempts) or str(error)
         text = f"Could not find leader. Errors: {told}"
         return _reworded(error, exceptions.ClusterError, text)
-    return error
+    if error.outcome is canonical.Outcome.NOT_SENT:
+        return error
+    return _reworded(error, exceptions.OperationalError, str(error))
 
 
 _WORDING: Final[list[tuple[type[canonical.Error], type[canonical.Error], str]]] = [

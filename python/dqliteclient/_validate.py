@@ -12,7 +12,7 @@ DEFAULT_TIMEOUT_SECONDS: Final[float] = 10.0
 DEFAULT_CLOSE_TIMEOUT_SECONDS: Final[float] = 0.5
 CLOSE_TIMEOUT_FLOOR: Final[float] = 0.01
 CLOSE_TIMEOUT_FLOOR_RATIONALE: Final[str] = (
-    "A shorter wait may end before the peer has seen the connection close."
+    "A shorter wait may end before the FIN flushes, and the peer does not see the close."
 )
 DEFAULT_MAX_TOTAL_ROWS: Final = 10_000_000
 DEFAULT_MAX_CONTINUATION_FRAMES: Final = 100_000
@@ -130,6 +130,17 @@ def _dialable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, address: str) -
     return str(inner)
 
 
+def check_address(method: str, address: str | None) -> None:
+    """Raise ValueError, naming the method, for an address that no client could dial."""
+    if address is None:
+        return
+    try:
+        parse_address(address)
+    except ValueError as error:
+        text = f"{method}: invalid address {address!r}: {error}"
+        raise ValueError(text) from error
+
+
 def validate_timeout(
     value: float,
     *,
@@ -188,6 +199,9 @@ def validate_positive_int_or_none(value: int | None, name: str) -> int | None:
 def validate_limits(**limits: int | None) -> None:
     """Check several of these by name."""
     for name, value in limits.items():
+        if name == "max_message_size" and is_int(value) and value is not None and value < 1:
+            text = f"{name} must be >= 1, got {value}"
+            raise ValueError(text)
         validate_positive_int_or_none(value, name)
 
 

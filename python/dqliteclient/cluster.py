@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import NoReturn, TypeVar, final
 
 from dqlite import Role
-from dqliteclient._checks import DialFunc, after_fork, refuse_dial_func
+from dqliteclient._checks import after_fork
+from dqliteclient._dial import DialFunc
 from dqliteclient._policies import (
     RedirectPolicy,
     allowlist_policy,
@@ -19,6 +20,7 @@ from dqliteclient._validate import (
     DEFAULT_MAX_CONTINUATION_FRAMES,
     DEFAULT_MAX_TOTAL_ROWS,
     DEFAULT_TIMEOUT_SECONDS,
+    check_address,
     get_current_pid,
     is_int,
     parse_address,
@@ -94,7 +96,7 @@ class ClusterClient:
             max_continuation_frames=max_continuation_frames,
             max_message_size=max_message_size,
         )
-        refuse_dial_func(dial_func)
+        self.dial_func = dial_func
         self._store = node_store
         self._timeout = timeout
         self._dial_timeout = dial_timeout
@@ -194,6 +196,7 @@ class ClusterClient:
                 trust_server_heartbeat=trust_server_heartbeat,
                 close_timeout=close_timeout,
                 max_message_size=max_message_size or self._max_message_size,
+                dial_func=self.dial_func,
             )
             await connection.connect()
             return connection
@@ -220,7 +223,7 @@ class ClusterClient:
     async def add_node(self, node_id: int, address: str, *, role: Role = Role.SPARE) -> None:
         """Add a node that runs and answers at `address`."""
         _check_node_id(node_id)
-        parse_address(address)
+        check_address("add_node", address)
         await (await self._cluster()).add(node_id, address, Role(role))
 
     async def assign_role(self, node_id: int, role: Role) -> None:
@@ -240,6 +243,7 @@ class ClusterClient:
 
     async def describe(self, *, address: str | None = None) -> NodeMetadata:
         """Return failure domain and weight of a node, of the leader if none is named."""
+        check_address("describe", address)
         failure_domain, weight = await (await self._cluster()).describe(address)
         return NodeMetadata(failure_domain, weight)
 
@@ -251,6 +255,7 @@ class ClusterClient:
         if weight < 0:
             text = f"weight must be >= 0, got {weight}"
             raise ValueError(text)
+        check_address("set_weight", address)
         await (await self._cluster()).weight(weight, address)
 
     async def dump(self, database: str) -> dict[str, bytes]:
@@ -265,7 +270,7 @@ class ClusterClient:
         """Lend an object that asks the node at `address`, for a block."""
         self._check_pid()
         parse_address(address)
-        yield AdminConnection([address], self._timeout, self.attempt_timeout)
+        yield AdminConnection([address], self._timeout, self.attempt_timeout, self.dial_func)
 
     def __reduce__(self) -> NoReturn:
         """Refuse: it belongs to one process."""
@@ -274,7 +279,7 @@ class ClusterClient:
 
     async def _cluster(self) -> AdminConnection:
         addresses = [node.address for node in await self.nodes()]
-        return AdminConnection(addresses, self._timeout, self.attempt_timeout)
+        return AdminConnection(addresses, self._timeout, self.attempt_timeout, self.dial_func)
 
     def _check_policy(self, address: str, policy: RedirectPolicy | None) -> None:
         accept = policy or self._redirect_policy

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import os
 import warnings
 from collections.abc import AsyncGenerator, Generator, Sequence
 from types import TracebackType
@@ -12,15 +12,10 @@ from typing import Any, Final, NoReturn
 from dqlite import _native
 from dqlite import exceptions as canonical
 from dqlite._options import options
+from dqlite.aio import _loop
 from dqlite.aio._core import Core
-from dqliteclient._checks import (
-    DialFunc,
-    Home,
-    refuse_dial_func,
-    rows_given,
-    too_many_rows,
-    values,
-)
+from dqliteclient._checks import Home, Limits, values
+from dqliteclient._dial import Bridge, DialFunc
 from dqliteclient._errors import connect_errors, is_no_transaction_error, their_errors
 from dqliteclient._validate import (
     DEFAULT_CLOSE_TIMEOUT_SECONDS,
@@ -68,8 +63,9 @@ class DqliteConnection:
     ) -> None:
         """Check the arguments; `connect` or ``async with`` does the rest.
 
-        `timeout` bounds each call in seconds; the shorter of `dial_timeout` and `attempt_timeout`
-        bounds `connect`.
+        `timeout` bounds each wait for the server in seconds; the shorter of `dial_timeout` and
+        `attempt_timeout` bounds `connect`. What exceeds one of the limits is a ProtocolError, and
+        the session is closed.
         """
         validate_timeouts(timeout, dial_timeout, attempt_timeout, close_timeout)
         validate_limits(
@@ -78,23 +74,27 @@ class DqliteConnection:
             max_message_size=max_message_size,
         )
         parse_address(address)
-        refuse_dial_func(dial_func)
+        self._dial_func = dial_func
+        self._dial_timeout = dial_timeout or timeout
+        self._bridge: Bridge | None = None
         self._address = address
         self._database = database
         self._timeout = timeout
         self._attempt_timeout = min(dial_timeout or timeout, attempt_timeout or timeout)
-        self._max_total_rows = max_total_rows
+        self._limits = Limits(max_total_rows, max_continuation_frames, max_message_size)
         self._core: Core | None = None
-        self._home = Home("Connection", type(self).__name__)
+        self._home = Home("Connection", type(self).__name__, os.getpid())
         self._closed = False
         self._busy = False
         self._in_block = False
 
     @classmethod
-    def over(cls, core: Core, *, timeout: float, max_total_rows: int | None) -> DqliteConnection:
+    def over(cls, core: Core, *, timeout: float, limits: Limits) -> DqliteConnection:
         """Return a connection on a session that a pool lends."""
         hosts = core.options.config.hosts
-        lent = cls(core.address or hosts[0], timeout=timeout, max_total_rows=max_total_rows)
+        lent = cls(core.address or hosts[0], timeout=timeout)
+        lent._limits = limits
+        limits.apply(core)
         lent._database = core.options.config.database
         lent._core = core
         return lent
@@ -129,8 +129,11 @@ class DqliteConnection:
         self._check_usable()
         if self.is_connected:
             return
+        self._unbridge()
+        if self._dial_func is not None:
+            self._bridge = await Bridge.to(self._dial_func, self._dial_timeout, [self._address])
         checked = options(
-            self._address,
+            self._address if self._bridge is None else self._bridge,
             database=self._database,
             timeout=self._timeout,
             connect_timeout=self._attempt_timeout,
@@ -142,6 +145,7 @@ class DqliteConnection:
         core = Core(checked)
         with connect_errors(self._address, self._attempt_timeout):
             await core.open(self._attempt_timeout)
+        self._limits.apply(core)
         self._core = core
 
     def terminate(self) -> None:
@@ -149,6 +153,7 @@ class DqliteConnection:
         self._closed = True
         if self._core is not None:
             self._core.close()
+        self._unbridge()
 
     async def close(self) -> None:
         """Drop the session; an open transaction is rolled back by that. Idempotent."""
@@ -169,8 +174,7 @@ class DqliteConnection:
         self, sql: str, params: Sequence[Any] | None = None
     ) -> tuple[list[str], list[list[Any]]]:
         """Return column names and rows."""
-        done: _native.Result | None = await self._perform(_RESULT, sql, params)
-        return ([], []) if done is None else (done.columns or [], done.rows)
+        return await self._table(_LISTS, sql, params)
 
     async def query_raw_typed(
         self, sql: str, params: Sequence[Any] | None = None
@@ -179,15 +183,18 @@ class DqliteConnection:
         done: _native.Result | None = await self._perform(_TYPED, sql, params)
         if done is None:
             return [], [], [], []
+        self._check(self._session(), done.rows, 1)
         return done.columns or [], done.tags[0] if done.tags else [], done.tags, done.rows
 
     async def fetch(self, sql: str, params: Sequence[Any] | None = None) -> list[dict[str, Any]]:
         """Return all rows as dicts; of equal names the last counts."""
-        return await self._all_rows(_DICTS, sql, params)
+        _, rows = await self._table(_DICTS, sql, params)
+        return rows
 
     async def fetchall(self, sql: str, params: Sequence[Any] | None = None) -> list[list[Any]]:
         """Return all rows as lists."""
-        return await self._all_rows(_LISTS, sql, params)
+        _, rows = await self._table(_LISTS, sql, params)
+        return rows
 
     async def fetchone(
         self, sql: str, params: Sequence[Any] | None = None
@@ -240,8 +247,9 @@ class DqliteConnection:
 
     def __repr__(self) -> str:
         """Name the address, the database and the state."""
-        state = "closed" if self._closed else "open" if self.is_connected else "not connected"
-        return f"<DqliteConnection {state} address={self._address!r} database={self._database!r}>"
+        state = "closed" if self._closed else "connected" if self.is_connected else "disconnected"
+        what = f"address={self._address!r} database={self._database!r} {state}"
+        return f"<DqliteConnection {what} at {id(self):#x}>"
 
     def __reduce__(self) -> NoReturn:
         """Refuse: a socket cannot be pickled."""
@@ -254,50 +262,49 @@ class DqliteConnection:
         if core is None or core.closed or self._home.is_forked():
             return
         core.discard()
+        self._unbridge()
         text = f"DqliteConnection(address={self._address!r}) was garbage-collected open; close it"
         warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
 
     async def _perform(
         self, projection: _native.Projection, sql: str, params: Sequence[Any] | None
     ) -> Any:
+        """Run a statement; a result that comes in several messages is a stream."""
         args = () if params is None else (values(params),)
         core = self._session()
-        with self._alone(), their_errors(core.address):
-            done = await core.perform(projection, sql, args)
-        limit = self._max_total_rows
-        if limit is not None and rows_given(done) > limit:
-            core.terminate()
-            raise too_many_rows(limit)
-        return done
+        with self._alone(), their_errors(core.address), self._limits.named():
+            return await core.perform(projection, sql, args)
 
-    async def _all_rows(
+    async def _table(
         self, projection: _native.Projection, sql: str, params: Sequence[Any] | None
-    ) -> list[Any]:
-        """Return all rows, counted while they come: a result beyond the limit is not read on."""
+    ) -> tuple[list[str], list[Any]]:
+        """Return columns and rows, counted while they come: what is too much is not read on."""
         args = () if params is None else (values(params),)
         core = self._session()
-        with self._alone(), their_errors(core.address):
+        with self._alone(), their_errors(core.address), self._limits.named():
             done: Any = await core.perform(projection, sql, args)
             if isinstance(done, _native.Stream):
-                return await self._gather(core, done)
-            rows: list[Any] = [] if done is None else done.rows
-            self._check_count(core, rows)
-            return rows
+                return done.columns, await self._gather(core, done)
+            if done is None:
+                return [], []
+            self._check(core, done.rows, 1)
+            return done.columns or [], done.rows
 
     async def _gather(self, core: Core, stream: _native.Stream) -> list[Any]:
+        """Read a stream; each wait for more of it has a deadline of its own."""
         rows: list[Any] = []
         session = core.session
         while True:
             lot = stream.take()
             rows += lot
-            self._check_count(core, rows)
+            self._check(core, rows, stream.frames)
             if session is None or (stream.done and not lot):
                 return rows
             waiting = session.more(stream)
             if waiting is None:
                 continue
             try:
-                came, _ = await asyncio.wait([waiting], timeout=self._timeout)
+                came = await _loop.is_over(waiting, self._timeout)
             except BaseException:
                 session.leave(stream)
                 raise
@@ -306,11 +313,12 @@ class DqliteConnection:
                 text = f"no further rows within {self._timeout} s"
                 raise canonical.StatementTimeoutError(text, outcome="refused")
 
-    def _check_count(self, core: Core, rows: list[Any]) -> None:
-        limit = self._max_total_rows
-        if limit is not None and len(rows) > limit:
+    def _check(self, core: Core, rows: list[Any], frames: int) -> None:
+        try:
+            self._limits.check(len(rows), frames)
+        except canonical.Error:
             core.terminate()
-            raise too_many_rows(limit)
+            raise
 
     @contextlib.contextmanager
     def _alone(self) -> Generator[None, None, None]:
@@ -325,6 +333,11 @@ class DqliteConnection:
             yield
         finally:
             self._busy = False
+
+    def _unbridge(self) -> None:
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            bridge.close()
 
     def _session(self) -> Core:
         self._check_usable()

@@ -6,6 +6,7 @@ is one of these and, at the same time, the exception of `dqlite` that the code s
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from dqlite import exceptions as canonical
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 MESSAGE_CHARS_MAX: Final = 1024
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What could forge lines of a log; line feeds and tabs are left alone."""
 
 
 class OperationalError(canonical.DatabaseError):
@@ -39,7 +42,8 @@ class OperationalError(canonical.DatabaseError):
 
     def __init__(self, message: str, code: int, *, raw_message: str | None = None) -> None:
         """Keep the text, at most 1024 characters of it, and the code."""
-        super().__init__(shortened(message), code, raw_message=raw_message or message)
+        shown = shortened(_CONTROL.sub(_escaped, message))
+        super().__init__(shown, code, raw_message=raw_message or message)
 
     def __repr__(self) -> str:
         """Show the code, too."""
@@ -48,6 +52,10 @@ class OperationalError(canonical.DatabaseError):
 
 class AmbiguousCommitError(OperationalError, canonical.AmbiguousCommitError):
     """Nobody knows whether a COMMIT took effect."""
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def shortened(message: str) -> str:

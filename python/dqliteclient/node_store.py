@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, Protocol, final, runtime_checkable
 
-from dqlite import Role
+from dqlite import Role, _nodefile
 from dqliteclient._checks import after_fork
 from dqliteclient._validate import get_current_pid, is_int, is_str, parse_address
-from dqliteclient.exceptions import ClusterError, InterfaceError
+from dqliteclient.exceptions import InterfaceError
 
 __all__ = ["MemoryNodeStore", "NodeInfo", "NodeStore", "YamlNodeStore"]
 
-_FILE_BYTES_MAX: Final = 1 << 20
-_ROLES: Final = {"voter": Role.VOTER, "standby": Role.STANDBY, "spare": Role.SPARE}
-_FIELD: Final = re.compile(
-    r"(- +|  +)([A-Za-z]+): *(?:\"([^\"]*)\"|'([^']*)'|([^\"'#]+?))\s*(?:#.*)?"
-)
-_NOTHING: Final = re.compile(r"\s*(?:#.*)?|---|\[\]")
+
+_NODES_MAX: Final = 10_000
+"""No server names more members."""
 
 
 @final
@@ -130,7 +125,8 @@ class YamlNodeStore:
         """Replace the nodes, the file as a whole or not at all."""
         self._check_pid()
         unique = _unique(nodes)
-        await asyncio.to_thread(_write, self._path, unique)
+        entries = [(node.node_id, node.address, int(node.role)) for node in unique]
+        await asyncio.to_thread(_nodefile.write, self._path, entries)
         self._nodes = unique
 
     def __reduce__(self) -> tuple[type[YamlNodeStore], tuple[str]]:
@@ -143,66 +139,31 @@ class YamlNodeStore:
 
 
 def _read(path: Path) -> tuple[NodeInfo, ...]:
+    entries = _nodefile.read(path)
     try:
-        if path.stat().st_size > _FILE_BYTES_MAX:
-            raise _bad(path, f"exceeds {_FILE_BYTES_MAX} bytes")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return ()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _bad(path, f"cannot be read: {error}") from error
-    entries: list[dict[str, str]] = []
-    for number, line in enumerate(lines, 1):
-        if _NOTHING.fullmatch(line):
-            continue
-        field = _FIELD.fullmatch(line)
-        if field is None or not (entries or field[1].startswith("-")):
-            raise _bad(path, f"line {number} is not a field of a list of nodes: {line[:80]!r}")
-        if field[1].startswith("-"):
-            entries.append({})
-        entries[-1][field[2].lower()] = field[3] or field[4] or field[5] or ""
-    try:
-        return _unique(_node(entry) for entry in entries)
-    except (KeyError, TypeError, ValueError) as error:
-        raise _bad(path, f"has a bad entry: {error!r}") from error
-
-
-def _node(entry: dict[str, str]) -> NodeInfo:
-    role = entry.get("role", "0").lower().replace("-", "")
-    return NodeInfo(
-        int(entry["id"]), entry["address"], _ROLES[role] if role in _ROLES else Role(int(role))
-    )
-
-
-def _write(path: Path, nodes: Iterable[NodeInfo]) -> None:
-    text = "".join(
-        f"- Address: {node.address}\n  ID: {node.node_id}\n  Role: {int(node.role)}\n"
-        for node in nodes
-    )
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        try:
-            file.write(text or "[]\n")
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-
-
-def _bad(path: Path, what: str) -> ClusterError:
-    return ClusterError(f"YamlNodeStore: {path} {what}")
+        return _unique(NodeInfo(n, address, Role(role)) for n, address, role in entries)
+    except (TypeError, ValueError) as error:
+        raise _nodefile.bad(path, f"has a bad entry: {error!r}") from error
 
 
 def _unique(nodes: Iterable[NodeInfo]) -> tuple[NodeInfo, ...]:
     """Strip and check addresses; the first of equal ones stays."""
     unique: dict[tuple[str, int], NodeInfo] = {}
     for node in nodes:
+        if not is_str(node.address):
+            text = f"NodeInfo.address must be str, got {type(node.address).__name__}"
+            raise TypeError(text)
         address = node.address.strip()
+        if not address:
+            text = "NodeInfo.address must be a non-empty 'host:port'"
+            raise ValueError(text)
         try:
             canonical = parse_address(address)
         except ValueError as error:
             text = f"NodeInfo.address {address!r} is not a valid 'host:port': {error}"
             raise ValueError(text) from error
         unique.setdefault(canonical, NodeInfo(node.node_id, address, node.role))
+    if len(unique) > _NODES_MAX:
+        text = f"too many nodes: {len(unique)}, at most {_NODES_MAX} are allowed"
+        raise ValueError(text)
     return tuple(unique.values())

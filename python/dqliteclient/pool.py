@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import warnings
 from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
+from dqlite import _pooling
 from dqlite import exceptions as canonical
 from dqlite._options import options
-from dqlite.aio._lender import Lender, Limits
-from dqliteclient._checks import DialFunc, Home, refuse_dial_func
+from dqlite.aio._lender import Lender
+from dqliteclient._checks import Home, Limits
+from dqliteclient._dial import Bridge, DialFunc
 from dqliteclient._errors import connect_errors, their_errors
 from dqliteclient._validate import (
     DEFAULT_CLOSE_TIMEOUT_SECONDS,
@@ -65,7 +68,6 @@ class ConnectionPool:
         """Check the arguments; `initialize` or ``async with`` opens the pool."""
         validate_timeouts(timeout, dial_timeout, attempt_timeout, close_timeout)
         validate_max_attempts(max_attempts)
-        refuse_dial_func(dial_func)
         _check_sizes(min_size, max_size)
         if sum(given is not None for given in (addresses, node_store, cluster)) > 1:
             text = "pass at most one of addresses, node_store, or cluster"
@@ -84,16 +86,18 @@ class ConnectionPool:
             max_continuation_frames=max_continuation_frames,
             max_message_size=max_message_size,
             trust_server_heartbeat=trust_server_heartbeat,
+            dial_func=dial_func,
         )
+        self._bridge: Bridge | None = None
         self._database = database
         self._sizes = (min_size, max_size)
         self._timeout = timeout
-        self._max_total_rows = max_total_rows
+        self._limits = Limits(max_total_rows, max_continuation_frames, max_message_size)
         self._max_attempts = max_attempts
         self._max_elapsed_seconds = max_elapsed_seconds
         self._lender: Lender | None = None
         self._opening = asyncio.Lock()
-        self._home = Home("Pool", type(self).__name__)
+        self._home = Home("Pool", type(self).__name__, os.getpid())
         self._closed = False
 
     @property
@@ -121,9 +125,7 @@ class ConnectionPool:
                 f"timeout={self._timeout}s)"
             )
             raise canonical.PoolTimeoutError(text) from error
-        connection = DqliteConnection.over(
-            core, timeout=self._timeout, max_total_rows=self._max_total_rows
-        )
+        connection = DqliteConnection.over(core, timeout=self._timeout, limits=self._limits)
         try:
             yield connection
         finally:
@@ -163,6 +165,7 @@ class ConnectionPool:
         self._closed = True
         if lender is not None and not self._home.is_forked():
             await lender.close()
+        self._unbridge()
 
     async def __aenter__(self) -> ConnectionPool:
         """Open the pool."""
@@ -194,6 +197,7 @@ class ConnectionPool:
         if lender is None or self._home.is_forked():
             return
         lender.discard()
+        self._unbridge()
         text = "ConnectionPool was garbage-collected open; close it"
         warnings.warn(text, ResourceWarning, source=self, stacklevel=1)
 
@@ -210,8 +214,13 @@ class ConnectionPool:
         leader = await self._cluster.find_leader()
         known = [node.address for node in await self._cluster.nodes()]
         min_size, max_size = self._sizes
+        addresses = [leader, *(address for address in known if address != leader)]
+        self._unbridge()
+        if self._cluster.dial_func is not None:
+            seconds = self._cluster.attempt_timeout
+            self._bridge = await Bridge.to(self._cluster.dial_func, seconds, addresses)
         checked = options(
-            [leader, *(address for address in known if address != leader)],
+            addresses if self._bridge is None else self._bridge,
             database=self._database,
             timeout=self._timeout,
             connect_timeout=self._cluster.attempt_timeout,
@@ -220,10 +229,15 @@ class ConnectionPool:
             reconnect=True,
             name=None,
         )
-        lender = Lender(checked, Limits(min_size, max_size, 0, _FOREVER_S, _FOREVER_S))
+        lender = Lender(checked, _pooling.Limits(min_size, max_size, 0, _FOREVER_S, _FOREVER_S))
         with connect_errors(leader, self._cluster.attempt_timeout):
             await lender.open()
         return lender
+
+    def _unbridge(self) -> None:
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            bridge.close()
 
     def _check_usable(self) -> None:
         self._home.check()

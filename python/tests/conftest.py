@@ -22,10 +22,19 @@ _names = itertools.count(1)
 
 
 def free_addresses(count: int) -> list[str]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
-    for s in sockets:
-        s.close()
+    """Addresses that the system gives to nobody else for a while.
+
+    One connection went through each and was closed by the listening side: the port rests in
+    TIME_WAIT, so that only a server that binds it by number gets it.
+    """
+    addresses = []
+    for _ in range(count):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            place = listener.getsockname()
+            with socket.create_connection(place) as dialled:
+                listener.accept()[0].close()
+                assert dialled.recv(1) == b""
+        addresses.append(f"{place[0]}:{place[1]}")
     return addresses
 
 
@@ -56,6 +65,28 @@ def children_of(pid: int) -> set[int]:
         if int(stat[1]) == pid and stat[0] != "Z":
             found.add(int(entry.name))
     return found
+
+
+class Busy:
+    """How much a node computes: the proof that a statement runs, or runs no more."""
+
+    def __init__(self, pid: int) -> None:
+        self._stat = Path(f"/proc/{pid}/stat")
+        self._tick = 1 / os.sysconf("SC_CLK_TCK")
+        self._since = self.seconds()
+
+    def seconds(self) -> float:
+        """CPU time since the node started."""
+        fields = self._stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * self._tick
+
+    def mark(self) -> None:
+        """Count from now on."""
+        self._since = self.seconds()
+
+    def computes(self, seconds: float = 0.05) -> bool:
+        """Whether it has computed for so long since `mark`."""
+        return self.seconds() - self._since >= seconds
 
 
 class Trio:
@@ -114,6 +145,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dqlite.Node]:
     node.wait_ready(30)
     yield node
     node.close()
+
+
+@pytest.fixture
+def busy(server: dqlite.Node) -> Busy:
+    """How much the shared node computes."""
+    assert server.pid is not None
+    return Busy(server.pid)
 
 
 @pytest.fixture

@@ -349,14 +349,20 @@ def ctrl_c():
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_ends_a_long_query_at_once(conn):
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    begun = time.monotonic()
-    timer.start()
+def test_ctrl_c_ends_a_long_query_at_once(conn, busy, until):
+    sent = []
+
+    def interrupt():
+        until(busy.computes)
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
         conn.fetch(ENDLESS)
-    assert time.monotonic() - begun < 5
-    timer.join()
+    assert time.monotonic() - sent[0] < 5
+    thread.join()
     assert conn.fetchval("select 1") == 1
 
 
@@ -387,12 +393,16 @@ def test_threads_wait_for_the_block_of_another(conn):
     thread.join()
 
 
-def test_closing_from_another_thread_ends_the_call(conn):
-    timer = threading.Timer(0.2, conn.close)
-    timer.start()
+def test_closing_from_another_thread_ends_the_call(conn, busy, until):
+    def close():
+        until(busy.computes)
+        conn.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
     with pytest.raises(dqlite.InterfaceError, match="closed"):
         conn.fetch(ENDLESS)
-    timer.join()
+    thread.join()
     with pytest.raises(dqlite.InterfaceError, match="closed"):
         conn.fetchval("select 1")
 

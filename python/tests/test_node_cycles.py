@@ -74,7 +74,7 @@ class Traffic:
     def end(self) -> None:
         self._ending.set()
         for thread in self._threads:
-            thread.join(20)
+            thread.join(40)
             assert not thread.is_alive()
         assert self.surprises == []
 
@@ -129,7 +129,7 @@ def test_stop_from_eight_threads_at_once(address: str, tmp_path: Path) -> None:
         for thread in stopping:
             thread.start()
         for thread in stopping:
-            thread.join(20)
+            thread.join(40)
         assert len(answers) == 8
         assert {answer.ending for answer in answers} == {answers[0].ending}
         assert not any(answer.killed for answer in answers)
@@ -153,13 +153,14 @@ def test_stop_during_start(address: str, tmp_path: Path) -> None:
         starting.start()
         time.sleep(delay)
         node.stop()
-        starting.join(20)
+        starting.join(40)
         assert len(ended) == 1
         assert isinstance(ended[0], (dqlite.NodeNotRunningError, type(None)))
         node.stop()  # one that came before the start did nothing
         assert not node.is_running
     with node:
-        assert node.state in {"ready", "forming"}
+        node.wait_ready(30)
+        assert node.state == "ready"
 
 
 FORKED = """

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,25 +32,24 @@ class Secured(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+def secured(
+    addresses: Callable[[int], list[str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Secured]:
     place = tmp_path_factory.mktemp("secured")
     directory = place / "tls"
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
-    addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    command = [EXECUTABLE, "tls", "init", directory, "--node", *addresses]
+    several = addresses(3)
+    command = [EXECUTABLE, "tls", "init", directory, "--node", *several]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     nodes = [
         dqlite.Node(
             address,
             place / f"n{i}",
-            cluster=addresses,
+            cluster=several,
             tls_cert=directory / "127.0.0.1.pem",
             tls_key=directory / "127.0.0.1.key",
             tls_ca=directory / "ca.pem",
         )
-        for i, address in enumerate(addresses)
+        for i, address in enumerate(several)
     ]
     try:
         for node in nodes:
@@ -116,6 +114,33 @@ def test_both_kinds_of_connection_and_a_url(secured: Secured) -> None:
         assert conn.execute("SELECT count(*) FROM t").fetchone() == (1,)
     with dqlite.Client(secured.addresses, tls=secured.tls) as client:
         assert len(client.cluster()) == 3
+
+
+def test_the_url_of_a_node_is_enough(secured: Secured) -> None:
+    node = secured.nodes[0]
+    assert node.url.startswith(f"dqlites://{node.address}/?ca=")
+    with dqlite.connect(node.url, database="by_url", connect_timeout=30) as conn:
+        assert conn.execute("SELECT 1").fetchone() == (1,)
+    tls = node.status()["tls"]
+    assert tls["names"] == ["127.0.0.1"]
+    assert tls["not_after"] > time.time()
+
+
+def test_a_certificate_that_does_not_fit_is_a_stage_of_the_start(
+    secured: Secured, addresses: Callable[[int], list[str]], tmp_path: Path
+) -> None:
+    directory = secured.directory
+    node = dqlite.Node(
+        addresses(1)[0],
+        tmp_path,
+        tls_cert=directory / "127.0.0.1.pem",
+        tls_key=directory / "client.key",
+        tls_ca=directory / "ca.pem",
+    )
+    with pytest.raises(dqlite.NodeStartError, match="does not match") as caught:
+        node.start()
+    assert caught.value.stage == "tls"
+    assert node.state == "failed"
 
 
 def test_writes_go_on_when_the_leader_is_killed(secured: Secured) -> None:

@@ -8,6 +8,7 @@ mod node;
 mod orphan;
 mod report;
 mod tls;
+mod tls_show;
 mod wire;
 
 use std::process::ExitCode;

@@ -17,9 +17,12 @@ use dqlite::control::{self, FromNode, Options, Received, ToNode, VERSION, exit};
 use dqlite_node::engine::{self, Found, Library, LocateOptions};
 use dqlite_node::event::{Command, Event};
 use dqlite_node::host;
+use dqlite_node::live::Change;
 use dqlite_node::{Complaint, HostError, NodeConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::signal::SigSet;
+use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::args::Node;
@@ -37,6 +40,10 @@ const LAST_LINE_LIMIT: Duration = Duration::from_millis(500);
 /// Runs a node; the status is that of the control channel's contract.
 pub(crate) fn run(node: &Node) -> ExitCode {
     let started = Instant::now();
+    // Whoever started this process may have blocked signals, and a mask is inherited.
+    if let Err(errno) = SigSet::empty().thread_set_mask() {
+        eprintln!("dqlite: unblock signals: {errno}");
+    }
     let Some(parent) = Parent::watch() else {
         return ExitCode::from(0);
     };
@@ -189,6 +196,7 @@ fn converse(ready: Ready, lines: BufReader<Stdin>, parent: &Parent, started: Ins
         Err(reason) => Err(HostError::Bug(format!("start the runtime: {reason}"))),
     };
     let (last, status) = match ended {
+        Ok(bye) if bye.left => (report::bye(bye), exit::REMOVED),
         Ok(bye) => (report::bye(bye), exit::CLEAN),
         Err(error) => (report::fatal(&error), report::status(&error)),
     };
@@ -278,10 +286,6 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
         }
     };
     let deadline = |ms| Duration::from_millis(ms);
-    let unsupported = |n, what: &str| {
-        let text = format!("this release of the node cannot {what}");
-        Err(report::refusal(n, "not_supported", text))
-    };
     match message {
         ToNode::Stop {
             n,
@@ -311,14 +315,19 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
         ToNode::Set {
             n,
             log_level,
-            trace_sql: None,
-            slow_statement_ms: None,
-            leader_probe_limit: None,
-        } => Err(match log_level.as_deref().map_or(Ok(()), log::set_level) {
-            Ok(()) => report::done(n),
-            Err(reason) => report::refusal(n, "bad_option", reason),
-        }),
-        ToNode::Set { n, .. } => unsupported(n, "change anything but log_level while it runs"),
+            trace_sql,
+            slow_statement_ms,
+            leader_probe_limit,
+        } => {
+            let values = [
+                ("trace_sql", trace_sql.map(Value::from)),
+                ("slow_statement_ms", slow_statement_ms.map(Value::from)),
+                ("leader_probe_limit", leader_probe_limit.map(Value::from)),
+            ];
+            set(log_level.as_deref(), &values)
+                .map(|change| Command::Set { n, change })
+                .map_err(|reason| report::refusal(n, "bad_option", reason))
+        }
         ToNode::ReloadTls { n } => Ok(Command::ReloadTls { n }),
         ToNode::Config { .. } => Err(report::refusal(
             0,
@@ -328,21 +337,33 @@ fn command(received: Received<ToNode>, started: Instant) -> Result<Command, From
     }
 }
 
-/// Acts on SIGTERM: a wish, or the kernel's word that the parent died. SIGINT and SIGHUP reach the
-/// whole group of the application, which decides what they mean.
+/// Changes the level of the log, and gives what the host has to change; nothing unless all is
+/// right.
+fn set(log_level: Option<&str>, values: &[(&str, Option<Value>)]) -> Result<Change, String> {
+    let told = |complaints: Vec<Complaint>| {
+        let complaints = complaints.iter().map(ToString::to_string);
+        complaints.collect::<Vec<_>>().join("; ")
+    };
+    let change = Change::read(values).map_err(told)?;
+    log_level.map_or(Ok(()), log::set_level)?;
+    Ok(change)
+}
+
+/// Acts on SIGTERM: a wish, or the kernel's word that the parent died. SIGHUP has the certificates
+/// read again. SIGINT is for the application, which decides what it means.
 async fn interrupts(parent: &Parent, commands: mpsc::Sender<Command>) -> Infallible {
     let listen = |kind| signal(kind).ok();
-    let _ignored = (
-        listen(SignalKind::interrupt()),
-        listen(SignalKind::hangup()),
-    );
+    let _ignored = listen(SignalKind::interrupt());
+    let mut hangup = listen(SignalKind::hangup());
     let mut terminate = listen(SignalKind::terminate());
     loop {
-        match &mut terminate {
-            Some(terminate) => terminate.recv().await,
-            None => std::future::pending().await,
+        let hung_up = tokio::select! {
+            () = next(&mut terminate) => false,
+            () = next(&mut hangup) => true,
         };
-        let command = if parent.is_gone() {
+        let command = if hung_up {
+            Command::Hangup
+        } else if parent.is_gone() {
             orphan::limit();
             Command::Orphaned
         } else {
@@ -354,5 +375,13 @@ async fn interrupts(parent: &Parent, commands: mpsc::Sender<Command>) -> Infalli
         };
         // The host may have ended.
         let _ = commands.send(command).await;
+    }
+}
+
+/// The next signal; never without a listener.
+async fn next(listener: &mut Option<Signal>) {
+    match listener {
+        Some(listener) => drop(listener.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -141,14 +141,6 @@ pub(crate) fn refusal(n: u32, code: &str, text: impl Into<String>) -> FromNode {
     }
 }
 
-/// A request that was carried out and has nothing to tell.
-pub(crate) fn done(n: u32) -> FromNode {
-    FromNode::Reply {
-        n,
-        answer: Answer::Ok(serde_json::Value::Object(serde_json::Map::new())),
-    }
-}
-
 /// The answer to a ping.
 pub(crate) fn pong(n: u32, since: Duration) -> FromNode {
     FromNode::Reply {

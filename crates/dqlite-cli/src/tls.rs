@@ -18,10 +18,12 @@ use rcgen::{
     ExtendedKeyUsagePurpose as Usage, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
+use crate::tls_show;
+
 /// A directory that holds files already.
 const EXIT_EXISTS: u8 = 5;
-/// A server that cannot be reached, or whose certificate will not do.
-const EXIT_NO_SERVER: u8 = 3;
+/// A server that cannot be reached, or a certificate that will not do.
+const EXIT_NOT_GOOD: u8 = 3;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_hours(24);
 const CA_DAYS: u32 = 3650;
@@ -35,6 +37,15 @@ pub(crate) enum Tls {
     Init(Wanted),
     /// Make further certificates with the authority of an earlier `init`.
     Issue(Wanted),
+    /// Show what certificates say of themselves; the status is 3 if one is not good today.
+    Show {
+        /// PEM files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// One JSON document a line.
+        #[arg(long)]
+        json: bool,
+    },
     /// Shake hands with each server of a URL, and say which check fails.
     Check {
         /// Such as `dqlites://h1:9001,h2:9001?ca=ca.pem&cert=client.pem&key=client.key`.
@@ -67,11 +78,15 @@ pub(crate) fn run(command: &Tls) -> ExitCode {
     let made = match command {
         Tls::Init(wanted) => init(wanted),
         Tls::Issue(wanted) => issue(wanted),
+        Tls::Show { files, json } => tls_show::show(files, *json).map(|good| match good {
+            true => Made::Files,
+            false => Made::NotGood,
+        }),
         Tls::Check { target } => check(target),
     };
     match made {
         Ok(Made::Files) => ExitCode::SUCCESS,
-        Ok(Made::NoHandshake) => ExitCode::from(EXIT_NO_SERVER),
+        Ok(Made::NotGood) => ExitCode::from(EXIT_NOT_GOOD),
         Ok(Made::InTheWay(path)) => {
             eprintln!("dqlite: {} exists and is not overwritten", path.display());
             ExitCode::from(EXIT_EXISTS)
@@ -86,7 +101,7 @@ pub(crate) fn run(command: &Tls) -> ExitCode {
 enum Made {
     Files,
     InTheWay(PathBuf),
-    NoHandshake,
+    NotGood,
 }
 
 /// Tries each server, and writes a line about it.
@@ -104,7 +119,7 @@ fn check(target: &str) -> Result<Made> {
             Ok(_) => writeln!(out, "{address}  good")?,
             Err(reason) => {
                 writeln!(out, "{address}  {reason}")?;
-                made = Made::NoHandshake;
+                made = Made::NotGood;
             }
         }
     }

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use dqlite::blocking::Connection;
 use dqlite::{Config, ErrorKind, Outcome, Policy, Token};
 use dqlite_testkit::Cluster;
+use dqlite_testkit::cluster::await_that;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
 /// How long anything may take on a busy machine.
@@ -213,6 +216,109 @@ fn a_token_is_good_for_one_transaction() {
     });
     assert_eq!(error.unwrap_err().outcome(), Outcome::Refused);
     assert_eq!(count(&mut connection), 1);
+}
+
+/// A schema may say that a conflict ends the transaction: what follows then runs on its own, and
+/// nobody is told.
+#[test]
+fn a_schema_that_rolls_back_is_not_taken_for_a_refusal() {
+    let (_cluster, mut connection) = one();
+    let strict = "CREATE TABLE strict (id INTEGER PRIMARY KEY ON CONFLICT ROLLBACK)";
+    connection.execute(strict, ()).unwrap();
+    connection
+        .execute("INSERT INTO strict VALUES (1)", ())
+        .unwrap();
+    let conflict = "INSERT INTO strict VALUES (1)";
+
+    // The caller gives up: refused, nothing of it is left, and it ran once.
+    let mut runs = 0;
+    let error = connection.with_transaction(|transaction| {
+        runs += 1;
+        transaction.execute("INSERT INTO t VALUES (1, 'before')", ())?;
+        transaction.execute(conflict, ())
+    });
+    let error = error.unwrap_err();
+    assert_eq!((runs, error.outcome()), (1, Outcome::Refused), "{error}");
+    assert_eq!(count(&mut connection), 0);
+
+    // The caller goes on: what ran behind the conflict stays, so the commit must not say that
+    // nothing happened, and nothing is run again.
+    let mut runs = 0;
+    let result = connection.with_transaction(|transaction| {
+        runs += 1;
+        transaction.execute("INSERT INTO t VALUES (2, 'before')", ())?;
+        transaction.execute(conflict, ()).unwrap_err();
+        transaction.execute("INSERT INTO t VALUES (3, 'behind')", ())
+    });
+    let error = result.unwrap_err();
+    assert_eq!((runs, error.outcome()), (1, Outcome::Unknown), "{error}");
+    assert_eq!(count(&mut connection), 1, "what came behind");
+
+    // By hand, and with a conflict that rolls nothing back.
+    let mut transaction = connection.transaction().unwrap();
+    transaction
+        .execute("INSERT INTO t VALUES (4, 'kept')", ())
+        .unwrap();
+    transaction
+        .execute("INSERT INTO t VALUES (4, 'again')", ())
+        .unwrap_err();
+    transaction.commit().unwrap();
+    let mut transaction = connection.transaction().unwrap();
+    transaction
+        .execute("INSERT INTO t VALUES (5, 'undone')", ())
+        .unwrap();
+    transaction.execute(conflict, ()).unwrap_err();
+    let error = transaction.commit().unwrap_err();
+    assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+    assert_eq!(count(&mut connection), 2);
+}
+
+/// A frozen leader answers nobody, is replaced, and wakes up in the middle of what it was doing.
+#[test]
+fn tokens_tell_what_a_frozen_leader_did_not() {
+    let cluster = Cluster::start(EXECUTABLE.as_ref(), 3).unwrap();
+    let config = config(&cluster).with_timeout(Duration::from_secs(1));
+    let mut connection = Connection::open(&config).unwrap();
+    connection
+        .execute("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)", ())
+        .unwrap();
+    let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let more = |than: u64| {
+        let now = || done.load(Ordering::SeqCst);
+        let what = format!("more than {than} transactions");
+        await_that(&what, || if now() > than { Ok(now()) } else { Err(now()) }).unwrap()
+    };
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let policy = Policy::default().with_attempts(1000).with_timeout(LONG * 3);
+            while !stop.load(Ordering::SeqCst) {
+                let token = Token::random();
+                connection
+                    .with_transaction_as(&policy, Some(&token), |transaction| {
+                        transaction.execute("INSERT INTO t (name) VALUES ('x')", ())
+                    })
+                    .unwrap();
+                done.fetch_add(1, Ordering::SeqCst);
+            }
+            connection
+        });
+        for _ in 0..3 {
+            let before = more(done.load(Ordering::SeqCst));
+            let leader = cluster.wait_for_leader().unwrap();
+            cluster.pause(leader).unwrap();
+            // One may have been answered before; the others go on without the frozen one.
+            more(before + 2);
+            cluster.resume(leader).unwrap();
+            more(done.load(Ordering::SeqCst));
+        }
+        stop.store(true, Ordering::SeqCst);
+        let mut connection = writer.join().unwrap();
+        let rows = connection
+            .query_linearizable("SELECT count(*) FROM t", ())
+            .unwrap();
+        let stored = rows[0].get::<i64>(0).unwrap().unsigned_abs();
+        assert_eq!(stored, done.load(Ordering::SeqCst));
+    });
 }
 
 #[test]

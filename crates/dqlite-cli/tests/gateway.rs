@@ -182,6 +182,37 @@ fn large_parameters_and_results_pass_in_both_directions() {
     assert_eq!(raw.reply().unwrap().kind(), ResponseKind::SERVER);
 }
 
+/// A query with as many parameters as asked for, in schema 1.
+fn with_parameters(sql: &str, count: usize) -> Vec<u8> {
+    let sql = sql.replace("...", &",?".repeat(count - 1));
+    let mut params = Params::new();
+    for _ in 0..count {
+        params.push(ValueRef::Integer(7)).unwrap();
+    }
+    let params = params.as_ref();
+    let mut bytes = Vec::new();
+    let request = Request::QuerySql { sql: &sql, params };
+    request.encode(1, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn a_hundred_thousand_parameters_are_bound_or_refused_in_order() {
+    let served = Served::start();
+    let mut raw = served.open();
+    let bound = with_parameters("SELECT 1 WHERE 7 IN (?...)", 100_000);
+    let refused = with_parameters("SELECT ?...", 100_000);
+    for flight in [bound, refused, encode(&[Request::Leader])] {
+        raw.send_bytes(&flight).unwrap();
+    }
+    let expected = [
+        (ResponseKind::ROWS, 0),
+        (ResponseKind::FAILURE, Code::ERROR.0),
+        (ResponseKind::SERVER, 0),
+    ];
+    assert_eq!(kinds(&mut raw, expected.len()), expected);
+}
+
 #[test]
 fn a_large_request_that_turns_out_malformed_is_never_completed() {
     let served = Served::start();

@@ -38,9 +38,18 @@ fn node_accepts(pairs: Value) -> bool {
 #[test]
 fn the_application_knows_every_option_of_the_node() {
     for name in NodeConfig::NAMES {
-        for (_, reason) in application(json!({ *name: {"no": "value"} })) {
+        let found = application(json!({ *name: {"no": "value"} }));
+        assert!(
+            found.iter().any(|(option, _)| option == name),
+            "{name}: {found:?}"
+        );
+        for (_, reason) in found {
             assert!(!reason.contains("unknown option"), "{name}: {reason}");
         }
+        assert!(
+            !node_accepts(json!({ *name: {"no": "value"} })),
+            "{name}: the node"
+        );
     }
 }
 
@@ -99,4 +108,123 @@ fn judge(good: bool, pairs: &Value) {
     let found = application(pairs.clone());
     assert_eq!(found.is_empty(), good, "{pairs}: {found:?}");
     assert_eq!(node_accepts(pairs.clone()), good, "{pairs}: the node");
+}
+
+/// How an option of go-dqlite's application layer is offered here.
+enum Here {
+    /// By the option of this name, whose default is this.
+    Option(&'static str, Value),
+    /// Not as an option, for this reason.
+    Otherwise(&'static str),
+}
+
+/// go-dqlite's `app.With...`, its defaults beside ours where they differ.
+fn application_layer() -> Vec<(&'static str, Here)> {
+    use Here::{Option, Otherwise};
+    vec![
+        ("WithAddress", Option("address", json!(""))),
+        ("WithCluster", Option("cluster", json!([]))),
+        (
+            "WithExternalConn",
+            Otherwise("the gateway owns every socket"),
+        ),
+        ("WithTLS", Option("tls_cert", Value::Null)),
+        ("WithTLS", Option("tls_key", Value::Null)),
+        ("WithTLS", Option("tls_ca", Value::Null)),
+        ("WithUnixSocket", Option("unix_socket", json!(true))),
+        ("WithVoters", Option("voters", json!(3))),
+        ("WithStandBys", Option("standbys", json!(3))),
+        // 30 s there.
+        (
+            "WithRolesAdjustmentFrequency",
+            Option("roles_interval", json!(10.0)),
+        ),
+        (
+            "WithRolesAdjustmentHook",
+            Otherwise("the event roles_adjusted"),
+        ),
+        ("WithLogFunc", Option("log_level", json!("info"))),
+        ("WithFailureDomain", Option("failure_domain", json!(0))),
+        // The engine's own time, 200 ms, there.
+        (
+            "WithNetworkLatency",
+            Option("network_latency_ms", json!(20)),
+        ),
+        // Given by number there.
+        (
+            "WithConcurrentLeaderConns",
+            Option("leader_probe_limit", json!(10)),
+        ),
+        (
+            "WithSnapshotParams",
+            Option("snapshot_threshold", json!(1024)),
+        ),
+        (
+            "WithSnapshotParams",
+            Option("snapshot_trailing", json!(8192)),
+        ),
+        ("WithDiskMode", Otherwise("the engine has it no more")),
+        ("WithAutoRecovery", Option("auto_recovery", Value::Null)),
+        ("WithTracing", Option("trace_sql", json!("off"))),
+    ]
+}
+
+/// What has no counterpart there: the engine's own knobs, and what only this node does.
+const OURS: &[&str] = &[
+    "data_dir",
+    "node_id",
+    "bind_address",
+    "initial_state",
+    "weight",
+    "busy_timeout_ms",
+    "snapshot_trailing_strategy",
+    "snapshot_compression",
+    "block_size_bytes",
+    "worker_threads",
+    "on_damage",
+    "manage_roles",
+    "two_node",
+    "offline_after",
+    "handover_on_stop",
+    "handover_timeout",
+    "tls_server_name",
+    "tls_min_version",
+    "tls_admin",
+    "tls_reload_interval",
+    "tls_max_stream_age",
+    "watchdog_timeout",
+    "max_connections",
+    "max_frame_bytes",
+    "handshake_timeout",
+    "idle_timeout",
+    "idle_in_transaction_timeout",
+    "progress_timeout",
+    "statement_timeout",
+    "keepalive",
+    "user_timeout_ms",
+    "slow_statement_ms",
+];
+
+#[test]
+fn each_option_of_go_dqlite_s_applications_is_here_or_has_a_reason() {
+    let mut counted: Vec<&str> = OURS.to_vec();
+    for (theirs, here) in application_layer() {
+        match here {
+            Here::Option(name, default) => {
+                counted.push(name);
+                // A default that is given explicitly changes nothing.
+                let bare = NodeConfig::from_options(&options(json!({}))).unwrap();
+                if !matches!(name, "address") {
+                    let given = options(json!({ name: default }));
+                    let given = NodeConfig::from_options(&given);
+                    assert_eq!(given.as_ref(), Ok(&bare), "{theirs}, {name}");
+                }
+            }
+            Here::Otherwise(reason) => assert!(!reason.is_empty(), "{theirs}"),
+        }
+    }
+    counted.sort_unstable();
+    let mut names = NodeConfig::NAMES.to_vec();
+    names.sort_unstable();
+    assert_eq!(counted, names, "both ways");
 }

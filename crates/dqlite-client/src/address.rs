@@ -48,6 +48,30 @@ impl Address {
         Self::tcp(text, None)
     }
 
+    /// Reads what a server may listen on, an address or a wildcard, and gives its canonical form
+    /// as the resolver takes it.
+    ///
+    /// ```
+    /// use dqlite_client::Address;
+    ///
+    /// assert_eq!(Address::to_listen_on("*:9001").unwrap(), "0.0.0.0:9001");
+    /// assert_eq!(Address::to_listen_on("DB1:9001").unwrap(), "db1:9001");
+    /// assert!(Address::to_listen_on("*:0").is_err());
+    /// ```
+    pub fn to_listen_on(text: &str) -> Result<String> {
+        let wrong = |why: String| Error::config(format!("address {text:?}: {why}"));
+        let Some(wildcard) = wildcard(text) else {
+            return Self::advertised(text).map(|address| address.canonical());
+        };
+        let (_, port) = split(text, None).map_err(wrong)?;
+        Ok(format!("{wildcard}:{port}"))
+    }
+
+    /// Whether a text names every interface of a machine: `*`, `0.0.0.0` or `[::]`, with a port.
+    pub fn is_wildcard(text: &str) -> bool {
+        wildcard(text).is_some()
+    }
+
     /// A Unix socket. The server behind it is taken for the leader only if it says that
     /// `advertised` leads; without that its answer is a redirect as any other.
     pub fn unix(path: impl Into<PathBuf>, advertised: Option<Self>) -> Self {
@@ -139,6 +163,25 @@ impl Address {
             given: address.canonical(),
             ..address
         })
+    }
+}
+
+/// The host of a wildcard, as the resolver takes it.
+fn wildcard(text: &str) -> Option<&'static str> {
+    let (host, _) = text.rsplit_once(':')?;
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match bare {
+        None if host == "*" => Some("0.0.0.0"),
+        None => {
+            let ip = host.parse::<Ipv4Addr>().ok()?;
+            ip.is_unspecified().then_some("0.0.0.0")
+        }
+        Some(inner) => {
+            let ip = inner.parse::<Ipv6Addr>().ok()?;
+            ip.is_unspecified().then_some("[::]")
+        }
     }
 }
 

@@ -37,6 +37,7 @@ mod rows;
 mod transaction;
 
 pub use crate::cluster::blocking::{Admin, probe};
+pub use crate::local_copy::blocking::LocalCopies;
 pub use crate::pool::blocking::{Guard, Pool};
 pub use rows::Rows;
 pub use transaction::Transaction;

@@ -207,7 +207,7 @@ impl<D: Driver> Body<D> {
     /// What a statement has left behind.
     fn settle(&mut self, call: Sent, error: Option<&Error>) {
         let Some(error) = error else {
-            self.state = call.before;
+            self.state = call.before.after_success(call.effect);
             if let Some(statement) = call.statement {
                 self.config.memory.lived(statement);
             }
@@ -302,12 +302,12 @@ impl<D: Driver> Body<D> {
         self.tidy(deadline).await?;
         let mut pauses = commit_pauses();
         loop {
-            let plan = self.control("COMMIT", ())?;
+            let (plan, state) = (self.control("COMMIT", ())?, self.state);
             match self.send(plan, deadline).await {
                 Err(error) if commits_again(&error, deadline) => {
                     D::sleep(pauses.next(Duration::MAX)).await;
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(state.judge_commit(error)),
                 Ok(_) => {
                     self.no_transaction();
                     return Ok(());

@@ -3,12 +3,15 @@
 //! Every change reads the members first, sends only what is missing, and is confirmed by reading
 //! again. So all of them may be repeated after any error.
 
+mod caution;
 mod change;
 mod dump;
 
 pub mod blocking;
 #[cfg(feature = "tokio")]
 pub mod tokio;
+
+use std::time::Duration;
 
 use dqlite_proto::outcome::{self, Call, Effect};
 use dqlite_proto::{Event, File, Metadata, NodeInfo, Request, Response, Session, Ticket};
@@ -18,6 +21,9 @@ use crate::exchange::{Exchange, unexpected};
 
 pub(crate) use change::{Change, Next, Operation};
 pub use dump::{Dump, Piece};
+
+/// Time for a node to answer before it counts as unreachable.
+const REACH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A node and its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -21,9 +21,13 @@ use crate::transaction::Behavior;
 use crate::wire::Wire;
 
 mod rows;
+#[cfg(feature = "stream")]
+mod stream;
 mod transaction;
 
 pub use rows::Rows;
+#[cfg(feature = "stream")]
+pub use stream::RowStream;
 pub use transaction::Transaction;
 
 /// What the function of a transaction returns: `Box::pin(async { .. })`.

@@ -14,7 +14,8 @@ use crate::wire::Stream;
 
 /// Opens connections for the asynchronous driver; see [`Config::with_dialer`].
 ///
-/// The search bounds how long it may take. Encryption is the dialer's own affair.
+/// The search bounds how long it may take. Of a configuration with TLS the handshake is with the
+/// server, through whatever the dialer has opened; else encryption is the dialer's own affair.
 ///
 /// ```no_run
 /// use dqlite_client::{Address, dialer::{Dialer, Dialling, Socket}};

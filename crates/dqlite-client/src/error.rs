@@ -272,6 +272,14 @@ impl Error {
         error.with_verdict(Outcome::Unknown, Retry::No)
     }
 
+    /// A COMMIT of a transaction that a conflict had ended before: writes behind that stay.
+    pub(crate) fn astray(mut self) -> Self {
+        self.0.commit = false;
+        let text = "; a conflict had rolled it back, and what was written behind that has happened";
+        self.with_more(text)
+            .with_verdict(Outcome::Unknown, Retry::No)
+    }
+
     /// Whether the server misses a table.
     pub(crate) fn is_no_table(&self) -> bool {
         let failure = self.failure();

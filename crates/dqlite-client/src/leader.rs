@@ -211,6 +211,7 @@ async fn open(config: &Config, address: &Address) -> Result<Box<dyn Stream>, Mis
     let miss = |error: io::Error| transport::miss(&error);
     if let Some(dialer) = &config.dialer {
         let socket = dialer.dial(address).await.map_err(miss)?;
+        let socket = config.security.socket(address, socket).await?;
         return Ok(Box::new(Dialled::new(socket)));
     }
     let targets = match transport::targets(address).map_err(miss)? {

@@ -36,6 +36,13 @@
 //! `reconnect` begins a new one. Clones of a [`Config`] share what was learnt: the leader, the
 //! members, what each server can do.
 //!
+//! # How fresh a read is
+//!
+//! [`Connection::query`](blocking::Connection::query) asks the leader.
+//! [`query_linearizable`](blocking::Connection::query_linearizable) misses nothing that was
+//! acknowledged before, for the price of a write. [`local_copy`] reads without asking anybody,
+//! from a copy of one node's data that says how old it is.
+//!
 //! # Errors
 //!
 //! In a replicated database the question after an error is whether it happened.
@@ -48,9 +55,12 @@
 //! | feature | default | adds |
 //! |---|---|---|
 //! | `tls` | yes | [`tls`](mod@tls), `dqlites://`, [`Config::with_tls`] |
-//! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`] |
+//! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`], [`LocalCopies`] |
 //! | `yaml` | yes | [`node_store::YamlFile`] |
 //! | `derive` | no | `#[derive(FromRow)]` |
+//! | `stream` | no | [`Rows::into_stream`], for the combinators of the futures crates |
+//! | `deadpool` | no | a manager for pools of `deadpool` |
+//! | `refinery` | no | migrations of `refinery` on a [`Connection`] |
 //! | `chrono` `jiff` `json` `uuid` | no | [`ToParam`] and [`FromValue`] for types of those crates |
 //!
 //! The drivers without a runtime, [`blocking`] and [`fd`], are always there.
@@ -68,6 +78,8 @@ pub mod config;
 #[cfg(feature = "tokio")]
 mod connection;
 pub mod convert;
+#[cfg(feature = "deadpool")]
+pub mod deadpool;
 #[cfg(feature = "tokio")]
 pub mod dialer;
 mod driver;
@@ -78,10 +90,13 @@ mod flight;
 mod hello;
 #[cfg(feature = "tokio")]
 mod leader;
+pub mod local_copy;
 mod memory;
 pub mod node_store;
 pub mod params;
 pub mod pool;
+#[cfg(feature = "refinery")]
+pub mod refinery;
 pub mod rerun;
 pub mod row;
 pub mod search;
@@ -98,6 +113,8 @@ mod wire;
 pub use address::Address;
 pub use bulk::Many;
 pub use config::Config;
+#[cfg(feature = "stream")]
+pub use connection::RowStream;
 #[cfg(feature = "tokio")]
 pub use connection::{Connection, Rows, Transaction, Work, connect};
 pub use convert::{FromRow, FromValue, ToParam};
@@ -106,6 +123,9 @@ pub use dqlite_derive::FromRow;
 pub use dqlite_proto as proto;
 pub use dqlite_proto::{Code, Failure, FailureKind, NodeInfo, Outcome, Retry, Role};
 pub use error::{Attempt, AttemptKind, Error, ErrorKind, Result};
+#[cfg(feature = "tokio")]
+pub use local_copy::tokio::LocalCopies;
+pub use local_copy::{Lag, LocalCopy, Stamp};
 pub use params::Params;
 #[cfg(feature = "tokio")]
 pub use pool::Pool;

@@ -155,7 +155,9 @@ impl Search {
             backoff,
         };
         let sockets = hosts.iter().filter(|host| host.path().is_some());
-        for host in leader.into_iter().chain(sockets) {
+        let behind = |leader| sockets.clone().find(|socket| socket.is_named(leader));
+        let leader = leader.map(|leader| behind(leader).unwrap_or(leader));
+        for host in leader.into_iter().chain(sockets.clone()) {
             search.add(host.clone(), None);
         }
         for role in [Role::Voter, Role::StandBy, Role::Spare] {
@@ -399,9 +401,12 @@ impl Search {
         }
     }
 
-    /// The place of an address in the list, where it is put if it is new.
+    /// The place of an address in the list, where it is put if it is new. A socket that was given
+    /// for a node stands for its address: nobody dials such a node in another way.
     fn add(&mut self, address: Address, role: Option<Role>) -> Option<usize> {
-        let known = self.candidates.iter().position(|c| c.address == address);
+        let exactly = self.candidates.iter().position(|c| c.address == address);
+        let behind = |c: &Candidate| c.address.path().is_some() && c.address.is_named(&address);
+        let known = exactly.or_else(|| self.candidates.iter().position(behind));
         if let Some(at) = known {
             let candidate = self.candidates.get_mut(at)?;
             candidate.role = role.or(candidate.role);

@@ -7,6 +7,8 @@ use socket2::Socket;
 
 #[cfg(feature = "tls")]
 use crate::address::Address;
+#[cfg(feature = "tokio")]
+use crate::dialer;
 use crate::error::AttemptKind;
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsError};
@@ -99,6 +101,39 @@ impl Security {
     ) -> Result<Box<dyn Stream>, Missed> {
         match self {
             Self::Plain => Ok(Box::new(stream)),
+        }
+    }
+}
+
+/// For sockets that somebody else has opened.
+#[cfg(feature = "tokio")]
+impl Security {
+    /// Secures a connection to `address` on its way through a dialer.
+    #[cfg(feature = "tls")]
+    pub(crate) async fn socket(
+        &self,
+        address: &Address,
+        socket: Box<dyn dialer::Socket>,
+    ) -> Result<Box<dyn dialer::Socket>, Missed> {
+        match (self, address.host()) {
+            (Self::Tls(tls), Some(host)) => {
+                let secured = crate::tls::stream::connect(&tls.identity(), host, socket).await;
+                Ok(Box::new(secured.map_err(|error| missed(&error))?))
+            }
+            _ => Ok(socket),
+        }
+    }
+
+    /// Leaves a connection as it is.
+    #[cfg(not(feature = "tls"))]
+    #[expect(clippy::unused_async, reason = "its twin waits")]
+    pub(crate) async fn socket(
+        &self,
+        _: &crate::address::Address,
+        socket: Box<dyn dialer::Socket>,
+    ) -> Result<Box<dyn dialer::Socket>, Missed> {
+        match self {
+            Self::Plain => Ok(socket),
         }
     }
 }

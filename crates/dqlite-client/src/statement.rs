@@ -162,7 +162,7 @@ impl<'s> Plan<'s> {
             self.kind,
             StatementKind::Begin | StatementKind::Commit | StatementKind::Rollback
         );
-        if controls && matches!(state, State::Open | State::Doubtful) {
+        if controls && matches!(state, State::Open | State::Doubtful | State::Astray) {
             let text = "a transaction is ended by its own commit and rollback, not by SQL";
             return Err(Error::usage(text));
         }

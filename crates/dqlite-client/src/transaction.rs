@@ -45,6 +45,8 @@ pub(crate) enum State {
     /// Open, unless the schema rolled it back with the last conflict: a lost statement may then
     /// have run on its own.
     Doubtful,
+    /// The same, and a write has succeeded since, maybe on its own.
+    Astray,
     /// It must be rolled back before anything else.
     Spent,
     /// The same, and nobody is left who could say so: the next use does it.
@@ -63,7 +65,23 @@ impl State {
 
     /// Whether the server may have ended the transaction, and later statements run on their own.
     pub(crate) const fn is_doubtful(self) -> bool {
-        matches!(self, Self::Doubtful)
+        matches!(self, Self::Doubtful | Self::Astray)
+    }
+
+    /// After a statement that succeeded.
+    pub(crate) const fn after_success(self, effect: Effect) -> Self {
+        match (self, effect) {
+            (Self::Doubtful, Effect::Write) => Self::Astray,
+            _ => self,
+        }
+    }
+
+    /// The error of a COMMIT: where a conflict had ended the transaction, what came behind stays.
+    pub(crate) fn judge_commit(self, error: Error) -> Error {
+        if self == Self::Astray && is_rolled_back(&error) {
+            return error.astray();
+        }
+        error
     }
 
     /// While a statement is under way: what is left if nobody waits for its end.
@@ -113,7 +131,7 @@ impl State {
         let verdict = outcome::of_failure(failure, call);
         if rolls_back || verdict.after != After::Ok {
             Self::Spent
-        } else if verdict.kind == FailureKind::Constraint {
+        } else if verdict.kind == FailureKind::Constraint && self == Self::Open {
             Self::Doubtful
         } else {
             self
@@ -197,6 +215,26 @@ mod tests {
             State::Spent
         );
         assert_eq!(State::None.after(&constraint, true), State::None);
+        assert_eq!(State::Astray.after(&constraint, false), State::Astray);
+        assert_eq!(State::Doubtful.after_success(Effect::Read), State::Doubtful);
+        assert_eq!(State::Doubtful.after_success(Effect::Write), State::Astray);
+        assert_eq!(State::Open.after_success(Effect::Write), State::Open);
+    }
+
+    #[test]
+    fn a_commit_of_what_has_been_rolled_back_tells_what_stays() {
+        let none = || failed(Code::ERROR, "cannot commit - no transaction is active");
+        for (state, outcome) in [
+            (State::Open, Outcome::Refused),
+            (State::Doubtful, Outcome::Refused),
+            (State::Astray, Outcome::Unknown),
+        ] {
+            let error = state.judge_commit(none());
+            assert_eq!(error.outcome(), outcome, "{state:?}");
+            assert!(!error.is_commit_ambiguous(), "no token can tell");
+        }
+        let busy = failed(Code::BUSY, "database is locked");
+        assert_eq!(State::Astray.judge_commit(busy).outcome(), Outcome::Refused);
     }
 
     #[test]

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dqlite_client::blocking::{Admin, Connection, Pool};
+use dqlite_client::blocking::{Admin, Connection, LocalCopies, Pool};
 use dqlite_client::pool::Options;
 use dqlite_client::proto::Value;
-use dqlite_client::{Address, Config, ErrorKind, FailureKind, Outcome, Retry, Role, params};
+use dqlite_client::{
+    Address, Config, ErrorKind, FailureKind, Lag, LocalCopy, Outcome, Retry, Role, params,
+};
 use dqlite_testkit::engine::unpack;
+use dqlite_testkit::sqlite;
 use dqlite_testkit::stock::{StockCluster, StockNode, StockOptions};
 use tempfile::TempDir;
 
@@ -241,6 +244,54 @@ fn administration_and_dumps_work() {
         let main = std::fs::read(folder.path().join("app")).unwrap();
         assert!(main.is_empty() || main.starts_with(b"SQLite format 3\0"));
         assert!(copied >= 4096 && copied >= main.len() as u64);
+    });
+}
+
+#[test]
+fn local_copies_are_databases_of_their_own() {
+    on_both(|engine, node, connection| {
+        let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, s TEXT)";
+        connection.execute(table, ()).unwrap();
+        let sets = (0..3000).map(|n| (n, format!("row {n}")));
+        connection
+            .execute_many("INSERT INTO t VALUES (?, ?)", sets)
+            .unwrap();
+        connection
+            .execute("DELETE FROM t WHERE id % 2", ())
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let config = config([&node.address]);
+        let copies = LocalCopies::new(&config, folder.path());
+        let copy = copies.refresh().unwrap();
+        let stamp = copy.stamp();
+        assert_eq!((&stamp.address, &stamp.lag), (&node.address, &Lag::Led));
+        assert_eq!(stamp.role, Some(Role::Voter));
+        let count =
+            |copy: &LocalCopy| sqlite::query(copy.path(), "SELECT count(*), sum(id) FROM t");
+        assert_eq!(
+            count(&copy).unwrap(),
+            "1500|2248500",
+            "old engine: {}",
+            engine.is_old
+        );
+
+        connection.execute("DELETE FROM t", ()).unwrap();
+        let kept = copies.no_older_than(LONG * 1000).unwrap();
+        assert_eq!(kept.path(), copy.path());
+        assert_eq!(count(&kept).unwrap(), "1500|2248500");
+        let fresh = copies.no_older_than(Duration::ZERO).unwrap();
+        assert_eq!(count(&fresh).unwrap(), "0|None");
+        assert_eq!(copies.latest().unwrap().path(), fresh.path());
+        drop((copy, kept));
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(files, 1, "the one that is in use");
+        drop((fresh, copies));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+
+        let missing = LocalCopies::new(&config.with_database("none"), folder.path());
+        let error = missing.refresh().unwrap_err();
+        assert_ne!(error.outcome(), Outcome::Unknown, "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     });
 }
 

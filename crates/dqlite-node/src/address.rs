@@ -5,37 +5,24 @@
 
 use dqlite_client::Address;
 
-/// What a listener may be bound to and nobody can dial, with the text that the resolver takes.
-const WILDCARDS: [(&str, &str); 3] = [
-    ("*:", "0.0.0.0"),
-    ("0.0.0.0:", "0.0.0.0"),
-    ("[::]:", "[::]"),
-];
-
 /// Checks an address that others dial, and gives its canonical form.
 pub(crate) fn advertised(text: &str) -> Result<String, String> {
     Address::advertised(text)
         .map(|address| address.canonical())
         .map_err(|reason| {
             let reason = reason.to_string();
-            let hint = match wildcard(text) {
-                Some(_) => "; bind_address may be a wildcard",
-                None => "",
+            let hint = if Address::is_wildcard(text) {
+                "; bind_address may be a wildcard"
+            } else {
+                ""
             };
-            let prefix = format!("address {text:?}: ");
-            format!("{}{hint}", reason.strip_prefix(&prefix).unwrap_or(&reason))
+            format!("{}{hint}", without(text, &reason))
         })
 }
 
 /// Checks an address to listen on, and gives its canonical form.
 pub(crate) fn bindable(text: &str) -> Result<String, String> {
-    match wildcard(text) {
-        None => advertised(text),
-        Some((host, port)) => {
-            let checked = advertised(&format!("localhost:{port}"))?;
-            Ok(checked.replace("localhost", host))
-        }
-    }
+    Address::to_listen_on(text).map_err(|reason| without(text, &reason.to_string()).to_owned())
 }
 
 /// The form for comparisons; a text that is no address stays what it is.
@@ -43,7 +30,6 @@ pub(crate) fn canonical(text: &str) -> String {
     Address::advertised(text).map_or_else(|_| text.to_owned(), |address| address.canonical())
 }
 
-/// The host and the port of a wildcard.
 /// The host of an address, without brackets.
 pub(crate) fn host(text: &str) -> String {
     Address::parse(text)
@@ -52,10 +38,10 @@ pub(crate) fn host(text: &str) -> String {
         .unwrap_or_else(|| text.to_owned())
 }
 
-fn wildcard(text: &str) -> Option<(&'static str, &str)> {
-    WILDCARDS
-        .iter()
-        .find_map(|(prefix, host)| Some((*host, text.strip_prefix(prefix)?)))
+/// What is wrong, without the text itself: the complaint around it shows that.
+fn without<'a>(text: &str, reason: &'a str) -> &'a str {
+    let prefix = format!("address {text:?}: ");
+    reason.strip_prefix(&prefix).unwrap_or(reason)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What is known of the node right now; every change of it is an event.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,9 @@ use dqlite_proto::{NodeInfo, Role};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
+use crate::engine::Library;
 use crate::event::{Event, Missing, RoleChange, State};
+use crate::health::Sight;
 
 /// Decisions kept for `explain`.
 const DECISIONS_MAX: usize = 100;
@@ -37,6 +39,12 @@ struct Facts {
     /// The grounds of the last round of role decisions.
     grounds: Value,
     pause_max: Duration,
+    since: Instant,
+    engine: Value,
+    bind: Option<String>,
+    unix: Option<String>,
+    /// How the members were seen last; known while this node leads.
+    health: HashMap<u64, Sight>,
 }
 
 impl Board {
@@ -56,6 +64,11 @@ impl Board {
             decisions: VecDeque::new(),
             grounds: Value::Null,
             pause_max: Duration::ZERO,
+            since: started,
+            engine: Value::Null,
+            bind: None,
+            unix: None,
+            health: HashMap::new(),
         };
         Self {
             events,
@@ -87,6 +100,9 @@ impl Board {
         if from == to && facts.why == why && facts.missing == missing {
             return;
         }
+        if from != to {
+            facts.since = Instant::now();
+        }
         (facts.state, facts.why, facts.missing) = (to, why.to_owned(), missing.clone());
         let first = to == State::Ready && !std::mem::replace(&mut facts.was_ready, true);
         drop(facts);
@@ -108,6 +124,30 @@ impl Board {
 
     pub(crate) fn state(&self) -> State {
         self.facts().state
+    }
+
+    /// The engine that the node runs on.
+    pub(crate) fn runs_on(&self, library: &Library) {
+        self.facts().engine = json!({
+            "version": library.version().to_string(),
+            "path": library.path(),
+            "missing": library.missing(),
+        });
+    }
+
+    /// The gateway accepts connections, as this event says.
+    pub(crate) fn serves(&self, serving: Event) {
+        if let Event::Serving { bind, unix, .. } = &serving {
+            let mut facts = self.facts();
+            facts.bind = Some(bind.clone());
+            facts.unix = unix.as_ref().map(|path| path.display().to_string());
+        }
+        self.tell(serving);
+    }
+
+    /// How the members answer, as far as this node asks them.
+    pub(crate) fn see_health(&self, health: HashMap<u64, Sight>) {
+        self.facts().health = health;
     }
 
     /// The node's own id; 0 before it is known.
@@ -234,7 +274,9 @@ impl Board {
     /// What is known, by the names of the status document.
     pub(crate) fn known(&self) -> Map<String, Value> {
         let facts = self.facts();
-        let members: Vec<Value> = facts.members.iter().map(member).collect();
+        let sight = |member: &NodeInfo| facts.health.get(&member.id);
+        let members = facts.members.iter();
+        let members: Vec<Value> = members.map(|one| member(one, sight(one))).collect();
         let missing: Vec<Value> = facts.missing.iter().map(absent).collect();
         let leader =
             |(id, address): &(u64, String)| json!({ "id": id.to_string(), "address": address });
@@ -242,8 +284,11 @@ impl Board {
             "id": facts.id.to_string(),
             "id_hex": format!("{:#x}", facts.id),
             "address": facts.address,
+            "bind": facts.bind,
+            "unix_socket": facts.unix,
             "version": env!("CARGO_PKG_VERSION"),
             "state": facts.state.name(),
+            "since_s": facts.since.elapsed().as_secs_f64(),
             "why": facts.why,
             "missing": missing,
             "role": facts.role.map(Role::name),
@@ -252,6 +297,7 @@ impl Board {
         });
         let mut known = Map::new();
         known.insert("node".to_owned(), node);
+        known.insert("engine".to_owned(), facts.engine.clone());
         known.insert(
             "leader".to_owned(),
             facts.leader.as_ref().map(leader).into(),
@@ -269,6 +315,15 @@ fn absent((address, reason): &Missing) -> Value {
     json!({ "address": address, "reason": reason })
 }
 
-fn member(member: &NodeInfo) -> Value {
-    json!({ "id": member.id.to_string(), "address": member.address, "role": member.role.name() })
+/// Without a sight of it, what only the leader knows is null.
+fn member(member: &NodeInfo, sight: Option<&Sight>) -> Value {
+    json!({
+        "id": member.id.to_string(),
+        "address": member.address,
+        "role": member.role.name(),
+        "online": sight.map(|sight| sight.is_online),
+        "last_contact_s": sight.map(|sight| sight.answered.elapsed().as_secs_f64()),
+        "failure_domain": sight.map(|sight| sight.metadata.failure_domain.to_string()),
+        "weight": sight.map(|sight| sight.metadata.weight),
+    })
 }

@@ -88,6 +88,34 @@ pub enum LogLevel {
     Trace,
 }
 
+/// At which level statements are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TraceSql {
+    /// At none.
+    Off,
+    /// As errors.
+    Error,
+    /// As warnings.
+    Warn,
+    /// As what changed.
+    Info,
+    /// As what was decided.
+    Debug,
+    /// As anything else.
+    Trace,
+}
+
+impl TraceSql {
+    pub(crate) const LEVELS: [(Self, tracing::Level); 5] = [
+        (Self::Error, tracing::Level::ERROR),
+        (Self::Warn, tracing::Level::WARN),
+        (Self::Info, tracing::Level::INFO),
+        (Self::Debug, tracing::Level::DEBUG),
+        (Self::Trace, tracing::Level::TRACE),
+    ];
+}
+
 /// Defines [`NodeConfig`] with its names and defaults; `null` means the default.
 macro_rules! options {
     ($($(#[$doc:meta])* $name:ident: $type:ty = $default:expr;)*) => {
@@ -206,6 +234,12 @@ options! {
     user_timeout_ms: u32 = 30_000;
     /// What is logged.
     log_level: LogLevel = LogLevel::Info;
+    /// At which level each statement is logged with its time, and never with its parameters.
+    trace_sql: TraceSql = TraceSql::Off;
+    /// Milliseconds after which a statement is logged as a slow one; 0 = never.
+    slow_statement_ms: u32 = 0;
+    /// Nodes that are asked for the leader at a time.
+    leader_probe_limit: u32 = 10;
 }
 
 /// A node's id: JSON carries it as decimal text, because many readers lose integers above 2^53.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use dqlite_proto::{NodeInfo, Role};
 use serde_json::Value;
 
+use crate::live::Change;
 use crate::watchdog::Verdict;
 
 /// The states of a node, as far as its own process knows them.
@@ -207,6 +208,15 @@ pub enum Command {
         /// Echoed.
         n: u32,
     },
+    /// The same, because of a signal: nobody waits for an answer.
+    Hangup,
+    /// Change what may change while the node runs.
+    Set {
+        /// Echoed.
+        n: u32,
+        /// What, and to which value.
+        change: Change,
+    },
     /// The last role decisions, with reasons.
     Explain {
         /// Echoed.
@@ -225,4 +235,6 @@ pub struct Bye {
     pub drained: u64,
     /// How long the stop took.
     pub took: Duration,
+    /// The node has left its cluster for good.
+    pub left: bool,
 }

@@ -100,9 +100,9 @@ async fn followers(local: &Local, members: &[NodeInfo]) -> Vec<u64> {
         if id == local.id {
             continue;
         }
-        let own = local.id;
+        let (own, security) = (local.id, local.security.clone());
         asked.spawn(async move {
-            let mut peer = Peer::dial(&address, PROBE_PATIENCE).await.ok()?;
+            let mut peer = Peer::dial(&security, &address, PROBE_PATIENCE).await.ok()?;
             let leader = peer.leader().await.ok()??;
             (leader.0 == own).then_some(id)
         });

@@ -19,6 +19,17 @@ pub(crate) struct Probes {
     known: HashMap<u64, Probe>,
 }
 
+/// How a member was seen last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight {
+    /// What it said of itself.
+    pub(crate) metadata: Metadata,
+    /// When it answered last, or was asked first if it never did.
+    pub(crate) answered: Instant,
+    /// It counts, although it may have missed a question.
+    pub(crate) is_online: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     metadata: Metadata,
@@ -97,6 +108,18 @@ impl Probes {
             silent: silent(info.id),
         };
         members.iter().map(member).collect()
+    }
+
+    /// Each member as it was seen last.
+    pub(crate) fn sights(&self, offline_after: Duration, now: Instant) -> HashMap<u64, Sight> {
+        let sight = |probe: &Probe| Sight {
+            metadata: probe.metadata,
+            answered: probe.answered,
+            is_online: probe.failures == 0
+                || !probe.given_up && now - probe.answered < offline_after,
+        };
+        let known = self.known.iter();
+        known.map(|(id, probe)| (*id, sight(probe))).collect()
     }
 
     /// Whether a member answered so lately that a change may wait for it.

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dqlite_proto::{NodeInfo, Request, Role};
-use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::board::Board;
+use crate::clerk::Clerk;
 use crate::config::{Id, NodeConfig, TrailingStrategy};
 use crate::damage;
 use crate::data_dir::{self, DataDir, Plan, Wanted};
@@ -33,7 +33,8 @@ use crate::peer::Peer;
 use crate::prober::{self, Identity};
 use crate::rejoin;
 use crate::status;
-use crate::tls::{self, Renewal, TlsDialer};
+use crate::stop::Stop;
+use crate::tls::{Renewal, Security, TlsDialer};
 use crate::watchdog::{self, Verdict, Watchdog};
 
 const BEAT: Duration = Duration::from_secs(1);
@@ -55,11 +56,14 @@ pub async fn run(
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<Bye, HostError> {
     config.validate().map_err(HostError::Config)?;
-    tls::load(&config)?;
+    let security = Security::load(&config)?;
     let board = Arc::new(Board::new(events, &config.address, started));
+    board.runs_on(library);
+    let clerk = Clerk::new(&board, &security, &config);
     let (dir, plan) = open(&config).await?;
-    let _renewal = Renewal::begin(Duration::from_secs_f64(config.tls_reload_interval), &board);
-    let mut door = Door::bind(&config, Arc::clone(&board)).await?;
+    let every = Duration::from_secs_f64(config.tls_reload_interval);
+    let _renewal = Renewal::begin(every, &security, &board);
+    let mut door = Door::bind(&config, &clerk).await?;
     let (mut identity, joining) = match plan {
         Plan::Restart {
             info,
@@ -83,8 +87,12 @@ pub async fn run(
                 door.open(&config);
             }
             let identity = tokio::select! {
-                identity = prober::identify(&config, &board, &door.backend) => identity?,
-                _ = Stop::asked(&mut commands, &board) => return Ok(Stop::early(&board)),
+                identity = prober::identify(
+                    &config,
+                    &board,
+                    (&door.backend, &security),
+                ) => identity?,
+                _ = Stop::asked(&mut commands, &clerk) => return Ok(Stop::early(&board)),
             };
             commit(&dir, &config, &identity)?;
             let joining = !identity.bootstraps;
@@ -94,7 +102,7 @@ pub async fn run(
     board.identify(identity.id, &config.address, identity.bootstraps);
     let known = identity.id;
     let (engine, thread) =
-        launch_or_rejoin(library, (&mut config, &mut identity), &dir, (&board, &door)).await?;
+        launch_or_rejoin(library, (&mut config, &mut identity), &dir, (&clerk, &door)).await?;
     let joining = joining || identity.id != known;
     dir.formed()?;
     let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
@@ -105,8 +113,10 @@ pub async fn run(
         dir,
         board,
         engine: name,
+        security,
+        live: Arc::clone(&clerk.live),
     });
-    let host = Host::new(local, door, engine, identity.members, joining).await;
+    let host = Host::new(local, (clerk, door), engine, identity.members, joining).await;
     host.watched(thread).until_stopped(commands).await
 }
 
@@ -150,12 +160,13 @@ async fn launch_or_rejoin(
     library: &'static Library,
     (config, identity): (&mut NodeConfig, &mut Identity),
     dir: &DataDir,
-    (board, door): (&Board, &Door),
+    (clerk, door): (&Clerk, &Door),
 ) -> Result<(Engine<Running>, Option<u32>), HostError> {
+    let (board, security) = (&*clerk.board, &clerk.security);
     let aside = || damage::aside(dir.path()).unwrap_or_default();
     let before = aside();
     let launched = match rejoin::check(dir) {
-        Ok(()) => launch(library, config, dir, identity).await,
+        Ok(()) => launch(library, config, dir, (identity, security)).await,
         Err(damaged) => Err(damaged),
     };
     if let Some(text) = damage::report(&aside().difference(&before).cloned().collect()) {
@@ -166,10 +177,11 @@ async fn launch_or_rejoin(
         Err(refused) => refused,
     };
     let node = (&*config, dir, board);
-    (*identity, *config) = rejoin::instead(refused, &identity.members, node, &door.backend).await?;
+    (*identity, *config) =
+        rejoin::instead(refused, &identity.members, node, (&door.backend, security)).await?;
     commit(dir, config, identity)?;
     board.identify(identity.id, &config.address, false);
-    launch(library, config, dir, identity).await
+    launch(library, config, dir, (identity, security)).await
 }
 
 /// Creates and starts the engine, and gives the thread of its loop; loading a large log takes its
@@ -178,7 +190,7 @@ async fn launch(
     library: &'static Library,
     config: &NodeConfig,
     dir: &DataDir,
-    identity: &Identity,
+    (identity, security): (&Identity, &Security),
 ) -> Result<(Engine<Running>, Option<u32>), HostError> {
     let options = EngineConfig {
         network_latency_ms: config.network_latency_ms,
@@ -192,7 +204,7 @@ async fn launch(
         failure_domain: config.failure_domain.0,
         ..EngineConfig::new(identity.id, config.address.clone(), dir.path())
     };
-    let dialer = dialer(config);
+    let dialer = dialer(config, security);
     let launched = spawn_blocking(move || {
         let create = |reason: EngineError| HostError::Create(reason.to_string());
         let engine = Engine::create(library, &options, dialer).map_err(create)?;
@@ -209,9 +221,9 @@ async fn launch(
 }
 
 /// How the engine reaches its peers.
-fn dialer(config: &NodeConfig) -> Dialer {
+fn dialer(config: &NodeConfig, security: &Security) -> Dialer {
     let plain = PlainDialer::new(config.network_latency_ms);
-    let Some(tls) = tls::own() else {
+    let Some(tls) = security.tls().cloned() else {
         return plain.into_dialer();
     };
     let age = Duration::from_secs_f64(config.tls_max_stream_age);
@@ -219,102 +231,10 @@ fn dialer(config: &NodeConfig) -> Dialer {
     TlsDialer::new(tls, plain, Handle::current(), age).into_dialer()
 }
 
-/// How a stop was asked for, and how long its steps may take.
-#[derive(Clone, Copy, Debug)]
-struct Stop {
-    handover: Option<Duration>,
-    drain: Duration,
-    engine: Duration,
-}
-
-impl Stop {
-    /// Waits until a stop is asked for while there is nothing to hand over yet.
-    async fn asked(commands: &mut mpsc::Receiver<Command>, board: &Board) -> Self {
-        loop {
-            match commands.recv().await {
-                Some(Command::Stop {
-                    n,
-                    handover,
-                    deadline,
-                }) => {
-                    acknowledge(board, n);
-                    return Self::within(handover, deadline);
-                }
-                Some(Command::Orphaned) | None => return Self::orphaned(),
-                Some(Command::Handover { n, .. } | Command::Leave { n, .. }) => {
-                    let answer = Err(("not_running", "the node has no cluster yet".to_owned()));
-                    board.tell(Event::Reply { n, answer });
-                }
-                Some(Command::Status { n }) => reply(board, n, status::document(board, None)),
-                Some(Command::Explain { n }) => reply(board, n, json!(board.decisions())),
-                Some(Command::ReloadTls { n }) => reload_tls(board, n),
-            }
-        }
-    }
-
-    /// Splits what time there is: handing over may take half, the rest is for the engine.
-    fn within(handover: bool, deadline: Duration) -> Self {
-        Self {
-            handover: handover.then_some(deadline / 2),
-            drain: (deadline / 8).min(Duration::from_secs(1)),
-            engine: (deadline / 4).min(Duration::from_secs(2)),
-        }
-    }
-
-    /// Nothing was running yet.
-    fn early(board: &Board) -> Bye {
-        board.enter(
-            State::Draining,
-            "stopped before it had a cluster",
-            Vec::new(),
-        );
-        Bye {
-            handed_over: false,
-            leader: None,
-            drained: 0,
-            took: Duration::ZERO,
-        }
-    }
-
-    /// Nothing can be handed over any more.
-    fn left() -> Self {
-        Self {
-            handover: None,
-            ..Self::orphaned()
-        }
-    }
-
-    /// In all less than three seconds.
-    fn orphaned() -> Self {
-        Self {
-            handover: Some(Duration::from_secs(1)),
-            drain: Duration::from_millis(250),
-            engine: Duration::from_secs(1),
-        }
-    }
-}
-
-fn acknowledge(board: &Board, n: Option<u32>) {
-    if let Some(n) = n {
-        reply(board, n, json!({}));
-    }
-}
-
-fn reload_tls(board: &Board, n: u32) {
-    let answer = tls::reload(board);
-    board.tell(Event::Reply { n, answer });
-}
-
-fn reply(board: &Board, n: u32, value: Value) {
-    board.tell(Event::Reply {
-        n,
-        answer: Ok(value),
-    });
-}
-
 /// A node with an engine.
 struct Host {
     local: Arc<Local>,
+    clerk: Clerk,
     door: Door,
     engine: Engine<Running>,
     keeper: JoinHandle<HostError>,
@@ -327,7 +247,7 @@ struct Host {
 impl Host {
     async fn new(
         local: Arc<Local>,
-        door: Door,
+        (clerk, door): (Clerk, Door),
         engine: Engine<Running>,
         known: Vec<NodeInfo>,
         joining: bool,
@@ -340,6 +260,7 @@ impl Host {
         let keeper = Keeper::new(Arc::clone(&local), seen, known).run(joining);
         Self {
             local,
+            clerk,
             door,
             engine,
             keeper: tokio::spawn(keeper),
@@ -366,9 +287,12 @@ impl Host {
         self
     }
 
-    fn status(&self) -> Value {
+    /// Answers when the engine has said how large its databases are.
+    fn tell_status(&self, n: u32) {
         let open = (&self.door, self.local.dir.path());
-        status::document(&self.local.board, Some(open))
+        let document = self.clerk.status(Some(open));
+        let names = self.door.databases();
+        tokio::spawn(status::answer(Arc::clone(&self.local), n, document, names));
     }
 
     async fn until_stopped(
@@ -380,27 +304,17 @@ impl Host {
         let (done, mut left) = mpsc::channel(1);
         loop {
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Command::Stop { n, handover, deadline }) => {
-                        acknowledge(&board, n);
-                        return Ok(self.stop(Stop::within(handover, deadline)).await);
+                command = commands.recv() => {
+                    let command = command.unwrap_or(Command::Orphaned);
+                    let Some(command) = self.clerk.answer(command) else { continue };
+                    if let Some(stop) = self.obey(command, &done) {
+                        return Ok(self.stop(stop).await);
                     }
-                    Some(Command::Orphaned) | None => {
-                        return Ok(self.stop(Stop::orphaned()).await);
-                    }
-                    Some(Command::Handover { n, roles, deadline }) => {
-                        let local = Arc::clone(&self.local);
-                        tokio::spawn(handover::answer(local, n, roles, deadline));
-                    }
-                    Some(Command::Leave { n, deadline }) => {
-                        let local = Arc::clone(&self.local);
-                        tokio::spawn(leave::answer(local, n, deadline, done.clone()));
-                    }
-                    Some(Command::Status { n }) => reply(&board, n, self.status()),
-                    Some(Command::Explain { n }) => reply(&board, n, json!(board.decisions())),
-                    Some(Command::ReloadTls { n }) => reload_tls(&board, n),
-                },
-                Some(()) = left.recv() => return Ok(self.stop(Stop::left()).await),
+                }
+                Some(()) = left.recv() => {
+                    let bye = self.stop(Stop::left()).await;
+                    return Ok(Bye { left: true, ..bye });
+                }
                 ended = &mut self.keeper => {
                     let reason = ended.unwrap_or_else(|panic| HostError::Bug(panic.to_string()));
                     return Err(self.give_up(reason).await);
@@ -413,6 +327,35 @@ impl Host {
                 _ = beats.tick() => board.beat(self.door.connections()),
             }
         }
+    }
+
+    /// Begins what a command asks for; a stop is given back.
+    fn obey(&self, command: Command, done: &mpsc::Sender<()>) -> Option<Stop> {
+        let local = Arc::clone(&self.local);
+        match command {
+            Command::Stop {
+                n,
+                handover,
+                deadline,
+            } => {
+                self.clerk.acknowledge(n);
+                return Some(Stop::within(handover, deadline));
+            }
+            Command::Orphaned => return Some(Stop::orphaned()),
+            Command::Handover { n, roles, deadline } => {
+                tokio::spawn(handover::answer(local, n, roles, deadline));
+            }
+            Command::Leave { n, deadline } => {
+                tokio::spawn(leave::answer(local, n, deadline, done.clone()));
+            }
+            Command::Status { n } => self.tell_status(n),
+            // The clerk answers these.
+            Command::Explain { .. }
+            | Command::ReloadTls { .. }
+            | Command::Hangup
+            | Command::Set { .. } => {}
+        }
+        None
     }
 
     /// The cluster does not know this node any more: marks the directory, and stops.
@@ -472,6 +415,7 @@ impl Host {
             leader,
             drained,
             took: begun.elapsed(),
+            left: false,
         }
     }
 }

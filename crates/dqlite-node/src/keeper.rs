@@ -1,6 +1,7 @@
 //! The loop that gives the node its seat, keeps what it knows of the cluster fresh, and assigns
 //! roles while the node leads.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,7 @@ impl Keeper {
                 self.adjust().await;
             } else {
                 self.promotion = None;
+                self.local.board.see_health(HashMap::new());
                 let grounds = explain::follower(&self.local.board.members(), self.leads());
                 self.local.board.explain(grounds);
             }
@@ -357,7 +359,10 @@ impl Keeper {
         }
         let subject = self.promotion.as_ref().map(Promotion::subject);
         let offline_after = Duration::from_secs_f64(self.local.config.offline_after);
-        let view = self.probes.members(&members, offline_after, Instant::now());
+        let now = Instant::now();
+        let view = self.probes.members(&members, offline_after, now);
+        let sights = self.probes.sights(offline_after, now);
+        self.local.board.see_health(sights);
         let targets = self.local.config.targets();
         let grounds = explain::document(targets, &view, &round.findings, subject);
         self.local.board.explain(grounds);

@@ -12,7 +12,9 @@ use crate::board::Board;
 use crate::config::NodeConfig;
 use crate::data_dir::DataDir;
 use crate::event::Missing;
+use crate::live::Live;
 use crate::peer::{Peer, PeerError};
+use crate::tls::Security;
 
 /// Bound of one question to another node.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,6 +28,8 @@ pub(crate) struct Local {
     pub(crate) board: Arc<Board>,
     /// The private name of the engine.
     pub(crate) engine: PathBuf,
+    pub(crate) security: Security,
+    pub(crate) live: Arc<Live>,
 }
 
 /// A connection to the node that says that it leads.
@@ -36,7 +40,8 @@ pub(crate) struct Leader {
 }
 
 impl Local {
-    /// Connects to the leader: the own engine first, then all of `addresses` at once.
+    /// Connects to the leader: the own engine first, then all of `addresses`, as
+    /// many at once as `leader_probe_limit` allows.
     ///
     /// An error says of each address why it does not help.
     pub(crate) async fn find_leader(&self, addresses: &[String]) -> Result<Leader, Vec<Missing>> {
@@ -51,28 +56,16 @@ impl Local {
             }
         }
         if let Some(hint) = hint
-            && let Ok(leader) = probe(&hint).await
+            && let Ok(leader) = probe(&self.security, &hint).await
         {
             return Ok(leader);
         }
-        let mut missing = Vec::new();
-        let mut tasks = JoinSet::new();
-        for address in addresses
-            .iter()
-            .filter(|address| !self.is_own(address))
-            .cloned()
-        {
-            tasks.spawn(async move { probe(&address).await.map_err(|reason| (address, reason)) });
-        }
-        while let Some(probed) = tasks.join_next().await {
-            match probed {
-                Ok(Ok(leader)) => return Ok(leader),
-                Ok(Err(reason)) => missing.push(reason),
-                Err(_) => {}
-            }
-        }
-        missing.sort();
-        Err(missing)
+        let others = addresses.iter().filter(|address| !self.is_own(address));
+        first_of(others, self.live.probes_max(), |address| {
+            let security = self.security.clone();
+            async move { probe(&security, &address).await }
+        })
+        .await
     }
 
     /// Whether this is the advertised address of this node.
@@ -89,10 +82,11 @@ impl Local {
         let mut tasks = JoinSet::new();
         for NodeInfo { id, address, .. } in members.iter().cloned() {
             let own = (id == self.id).then(|| self.engine.clone());
+            let security = self.security.clone();
             tasks.spawn(async move {
                 let peer = match own {
                     Some(engine) => Peer::private(&engine, patience).await,
-                    None => Peer::dial(&address, patience).await,
+                    None => Peer::dial(&security, &address, patience).await,
                 };
                 match peer {
                     Ok(mut peer) => (id, peer.describe().await.ok()),
@@ -104,9 +98,41 @@ impl Local {
     }
 }
 
+/// The first good answer; else why each address gave none, in order. At most so many are asked at a
+/// time.
+async fn first_of<'a, T: Send + 'static, A>(
+    addresses: impl Iterator<Item = &'a String>,
+    at_most: usize,
+    ask: impl Fn(String) -> A,
+) -> Result<T, Vec<Missing>>
+where
+    A: Future<Output = Result<T, String>> + Send + 'static,
+{
+    let mut missing = Vec::new();
+    let mut tasks = JoinSet::new();
+    let mut left = addresses.cloned();
+    loop {
+        for address in left.by_ref().take(at_most.saturating_sub(tasks.len())) {
+            let asked = ask(address.clone());
+            tasks.spawn(async move { asked.await.map_err(|reason| (address, reason)) });
+        }
+        match tasks.join_next().await {
+            Some(Ok(Ok(found))) => return Ok(found),
+            Some(Ok(Err(reason))) => missing.push(reason),
+            // A panic in a probe is told by the runtime.
+            Some(Err(_)) => {}
+            None => break,
+        }
+    }
+    missing.sort();
+    Err(missing)
+}
+
 /// Asks one address; a redirection is followed once, and must lead to a node that names itself.
-pub(crate) async fn probe(address: &str) -> Result<Leader, String> {
-    let (mut peer, leader) = ask(address).await.map_err(|reason| reason.to_string())?;
+pub(crate) async fn probe(security: &Security, address: &str) -> Result<Leader, String> {
+    let (mut peer, leader) = ask(security, address)
+        .await
+        .map_err(|reason| reason.to_string())?;
     let (id, named) = leader.ok_or("knows no leader")?;
     if canonical(&named) == canonical(address) {
         return Ok(Leader {
@@ -116,7 +142,7 @@ pub(crate) async fn probe(address: &str) -> Result<Leader, String> {
         });
     }
     let failed = |reason: String| format!("says {named} leads: {reason}");
-    let (next, leader) = ask(&named)
+    let (next, leader) = ask(security, &named)
         .await
         .map_err(|reason| failed(reason.to_string()))?;
     peer = next;
@@ -131,8 +157,11 @@ pub(crate) async fn probe(address: &str) -> Result<Leader, String> {
     }
 }
 
-async fn ask(address: &str) -> Result<(Peer, Option<(u64, String)>), PeerError> {
-    let mut peer = Peer::dial(address, PATIENCE).await?;
+async fn ask(
+    security: &Security,
+    address: &str,
+) -> Result<(Peer, Option<(u64, String)>), PeerError> {
+    let mut peer = Peer::dial(security, address, PATIENCE).await?;
     let leader = peer.leader().await?;
     Ok((peer, leader))
 }
@@ -168,4 +197,32 @@ impl Leader {
 
 fn is_busy(failure: &Failure) -> bool {
     failure.code == Code::BUSY
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_are_asked_at_a_time_than_allowed() {
+        for at_most in [1, 3, 256] {
+            let addresses: Vec<String> = (10..22).map(|n| format!("n{n}:1")).collect();
+            let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let refused = first_of(addresses.iter(), at_most, |_| {
+                let (now, most) = (Arc::clone(&now), Arc::clone(&most));
+                async move {
+                    most.fetch_max(now.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                    now.fetch_sub(1, Ordering::Relaxed);
+                    Err::<(), String>("no".to_owned())
+                }
+            });
+            let refused = refused.await.unwrap_err();
+            let asked: Vec<&String> = refused.iter().map(|(address, _)| address).collect();
+            assert_eq!(asked, addresses.iter().collect::<Vec<_>>());
+            assert_eq!(most.load(Ordering::Relaxed), at_most.min(addresses.len()));
+        }
+    }
 }

@@ -15,6 +15,7 @@
 
 mod address;
 mod board;
+mod clerk;
 pub mod config;
 pub mod damage;
 pub mod data_dir;
@@ -31,6 +32,7 @@ pub mod info;
 mod keeper;
 mod leader;
 pub mod leave;
+pub mod live;
 mod lock;
 mod peer;
 mod peers;
@@ -40,6 +42,7 @@ pub mod roles;
 mod round;
 mod seat;
 mod status;
+mod stop;
 mod tls;
 mod validate;
 mod watch;

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use dqlite_client::tls::TlsError;
 use dqlite_proto::{
-    Event, Failure, Limits, Metadata, NodeInfo, ProtocolError, Request, Response, Session,
-    Violation,
+    Event, Failure, Limits, Metadata, NodeInfo, Params, ProtocolError, Request, Response, Session,
+    ValueRef, Violation,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::{address, tls};
+use crate::address;
+use crate::tls::Security;
 
 /// Why a question was not answered as hoped.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +42,10 @@ pub(crate) enum PeerError {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn connect(address: &str) -> Result<Box<dyn Stream>, PeerError> {
+async fn connect(security: &Security, address: &str) -> Result<Box<dyn Stream>, PeerError> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    let Some(tls) = tls::own() else {
+    let Some(tls) = security.tls() else {
         return Ok(Box::new(stream));
     };
     let host = address::host(address);
@@ -61,8 +62,12 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Connects to another node; `patience` bounds this and every question.
-    pub(crate) async fn dial(address: &str, patience: Duration) -> Result<Self, PeerError> {
-        timeout(patience, connect(address))
+    pub(crate) async fn dial(
+        security: &Security,
+        address: &str,
+        patience: Duration,
+    ) -> Result<Self, PeerError> {
+        timeout(patience, connect(security, address))
             .await
             .map_err(|_| PeerError::Timeout(patience))?
             .map(|stream| Self::over(stream, patience))
@@ -106,12 +111,52 @@ impl Peer {
                 Some(Event::Failed { failure, .. }) => return Err(PeerError::Refused(failure)),
                 Some(Event::Rows { .. }) | None => {}
             }
-            while !self.session.output().is_empty() {
-                let sent = self.stream.write(self.session.output()).await?;
-                self.session.sent(sent);
-            }
-            if self.stream.read_buf(self.session.input()).await? == 0 {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            self.transfer().await?;
+        }
+    }
+
+    /// Sends what waits, and reads something.
+    async fn transfer(&mut self) -> io::Result<()> {
+        while !self.session.output().is_empty() {
+            let sent = self.stream.write(self.session.output()).await?;
+            self.session.sent(sent);
+        }
+        match self.stream.read_buf(self.session.input()).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The number that is the first value of a query's first row.
+    pub(crate) async fn number(&mut self, sql: &str) -> Result<Option<u64>, PeerError> {
+        let params = Params::new();
+        self.session.queue(&Request::QuerySql {
+            sql,
+            params: (&params).into(),
+        })?;
+        let patience = self.patience;
+        timeout(patience, self.first_number())
+            .await
+            .map_err(|_| PeerError::Timeout(patience))?
+    }
+
+    async fn first_number(&mut self) -> Result<Option<u64>, PeerError> {
+        let mut found = None;
+        loop {
+            match self.session.event()? {
+                Some(Event::Rows { frame, done, .. }) => {
+                    if let Ok(Some(row)) = frame.rows().next_row()
+                        && let Some(Ok(ValueRef::Integer(number))) = row.values().next()
+                    {
+                        found = found.or(u64::try_from(number).ok());
+                    }
+                    if done {
+                        return Ok(found);
+                    }
+                }
+                Some(Event::Failed { failure, .. }) => return Err(PeerError::Refused(failure)),
+                Some(Event::Reply { .. }) => return Ok(found),
+                None => self.transfer().await?,
             }
         }
     }

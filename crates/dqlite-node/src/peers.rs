@@ -20,6 +20,7 @@ use dqlite_proto::NodeInfo;
 
 use crate::address::canonical;
 use crate::peer::{Peer, PeerError};
+use crate::tls::Security;
 
 /// Bound of one question.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -42,6 +43,7 @@ pub(crate) struct Claim {
 pub(crate) struct Peers {
     own: Claim,
     engine: PathBuf,
+    security: Security,
     leader: Mutex<Option<(Instant, Vec<NodeInfo>)>>,
     noted: Mutex<HashMap<String, Instant>>,
 }
@@ -55,9 +57,20 @@ impl Peers {
                 address: address.to_owned(),
             },
             engine: engine.to_owned(),
+            security: Security::default(),
             leader: Mutex::default(),
             noted: Mutex::default(),
         }
+    }
+
+    /// With these certificates when others are asked.
+    pub(crate) fn with_security(self, security: Security) -> Self {
+        Self { security, ..self }
+    }
+
+    /// The certificates with which others are asked.
+    pub(crate) fn security(&self) -> &Security {
+        &self.security
     }
 
     /// The private name of the own engine.
@@ -92,7 +105,9 @@ impl Peers {
     /// Nobody leads: the peer itself must know of this cluster.
     async fn ask_back(&self, claim: &Claim) -> Result<(), String> {
         let failed = |reason| format!("nobody leads, and {} says: {reason}", claim.address);
-        let mut peer = Peer::dial(&claim.address, PATIENCE).await.map_err(failed)?;
+        let mut peer = Peer::dial(&self.security, &claim.address, PATIENCE)
+            .await
+            .map_err(failed)?;
         let members = peer.members().await.map_err(failed)?;
         if !holds(&members, claim) {
             return Err(format!("{} does not count itself a member", claim.address));
@@ -112,7 +127,9 @@ impl Peers {
             return Ok(members);
         }
         let failed = |reason| format!("ask the leader {leader}: {reason}");
-        let mut peer = Peer::dial(leader, PATIENCE).await.map_err(failed)?;
+        let mut peer = Peer::dial(&self.security, leader, PATIENCE)
+            .await
+            .map_err(failed)?;
         let members = peer.members().await.map_err(failed)?;
         *self.leader.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((Instant::now(), members.clone()));

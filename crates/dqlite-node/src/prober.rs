@@ -17,6 +17,7 @@ use crate::event::{Missing, State};
 use crate::founder::{Founder, Seen, Step, classify};
 use crate::gateway::{Backend, Early};
 use crate::peer::{Peer, PeerError};
+use crate::tls::Security;
 
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -34,7 +35,7 @@ pub(crate) struct Identity {
 pub(crate) async fn identify(
     config: &NodeConfig,
     board: &Board,
-    backend: &watch::Sender<Backend>,
+    (backend, security): (&watch::Sender<Backend>, &Security),
 ) -> Result<Identity, HostError> {
     let own = address::canonical(&config.address);
     let list = config.canonical_cluster();
@@ -71,7 +72,7 @@ pub(crate) async fn identify(
     };
     let mut pause = Pause::default();
     loop {
-        let round = probe(&others).await;
+        let round = probe(security, &others).await;
         let seen: Vec<(String, Seen)> = round
             .iter()
             .map(|(text, probed)| (address::canonical(text), probed.seen.clone()))
@@ -139,11 +140,12 @@ struct Probed {
 }
 
 /// Probes all addresses at once; the order of the results is that of the list.
-async fn probe(others: &[String]) -> Vec<(String, Probed)> {
+async fn probe(security: &Security, others: &[String]) -> Vec<(String, Probed)> {
     let mut tasks = JoinSet::new();
     for (index, address) in others.iter().cloned().enumerate() {
+        let security = security.clone();
         tasks.spawn(async move {
-            let probed = probe_one(&address).await;
+            let probed = probe_one(&security, &address).await;
             (index, address, probed)
         });
     }
@@ -155,8 +157,8 @@ async fn probe(others: &[String]) -> Vec<(String, Probed)> {
         .collect()
 }
 
-async fn probe_one(address: &str) -> Probed {
-    match ask(address).await {
+async fn probe_one(security: &Security, address: &str) -> Probed {
+    match ask(security, address).await {
         Ok((leader, mut members)) => {
             let canonical = address::canonical(address);
             let leader = leader
@@ -187,8 +189,11 @@ async fn probe_one(address: &str) -> Probed {
     }
 }
 
-async fn ask(address: &str) -> Result<(Option<(u64, String)>, Vec<NodeInfo>), PeerError> {
-    let mut peer = Peer::dial(address, PROBE_PATIENCE).await?;
+async fn ask(
+    security: &Security,
+    address: &str,
+) -> Result<(Option<(u64, String)>, Vec<NodeInfo>), PeerError> {
+    let mut peer = Peer::dial(security, address, PROBE_PATIENCE).await?;
     let leader = peer.leader().await?;
     Ok((leader, peer.members().await?))
 }

@@ -21,6 +21,7 @@ use crate::founder::InitialState;
 use crate::gateway::Backend;
 use crate::leader;
 use crate::prober::{self, Identity};
+use crate::tls::Security;
 
 /// How long the others may take to be found again after they were just seen.
 const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +49,7 @@ pub(crate) async fn instead(
     refused: HostError,
     members: &[NodeInfo],
     (config, dir, board): (&NodeConfig, &DataDir, &Board),
-    backend: &watch::Sender<Backend>,
+    reach: (&watch::Sender<Backend>, &Security),
 ) -> Result<(Identity, NodeConfig), HostError> {
     let mut refused = refused;
     if let HostError::Start(words) = &refused {
@@ -86,7 +87,7 @@ pub(crate) async fn instead(
             "on_damage is \"fail\": move the directory aside to join again with an empty one",
         ));
     }
-    if !leads_somebody(&others).await {
+    if !leads_somebody(reach.1, &others).await {
         return Err(stay(
             "no other member leads: this may be the best copy; start the others first",
         ));
@@ -98,18 +99,18 @@ pub(crate) async fn instead(
     config.cluster.extend(others);
     config.initial_state = InitialState::Existing;
     config.node_id = None;
-    let found = timeout(REJOIN_PATIENCE, prober::identify(&config, board, backend)).await;
+    let found = timeout(REJOIN_PATIENCE, prober::identify(&config, board, reach)).await;
     let late = |_| HostError::Identity("the others do not answer any more".to_owned());
     let identity = found.map_err(late)??;
     Ok((identity, config))
 }
 
 /// Whether any of these addresses knows a leader that says so itself.
-async fn leads_somebody(addresses: &[String]) -> bool {
+async fn leads_somebody(security: &Security, addresses: &[String]) -> bool {
     let mut tasks = JoinSet::new();
     for address in addresses {
-        let address = address.clone();
-        tasks.spawn(async move { leader::probe(&address).await.is_ok() });
+        let (security, address) = (security.clone(), address.clone());
+        tasks.spawn(async move { leader::probe(&security, &address).await.is_ok() });
     }
     tasks.join_all().await.contains(&true)
 }

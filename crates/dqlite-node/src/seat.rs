@@ -49,7 +49,7 @@ pub(crate) async fn replace(local: &Local, leader: &mut Leader, stale: u64) -> R
 /// Warns when the advertised address cannot be dialled from here: then perhaps from nowhere.
 pub(crate) async fn check(local: Arc<Local>) {
     let address = &local.config.address;
-    if let Err(reason) = weight_at(address).await {
+    if let Err(reason) = weight_at(&local, address).await {
         let text = format!(
             "{address} cannot be dialled from here: {reason}; others reach this node by that \
              address only"
@@ -66,7 +66,7 @@ async fn prove(local: &Local) -> Result<(), String> {
     weigh(local, mark)
         .await
         .map_err(|reason| reason.to_string())?;
-    let seen = weight_at(address).await;
+    let seen = weight_at(local, address).await;
     weigh(local, local.config.weight.into())
         .await
         .map_err(|reason| reason.to_string())?;
@@ -82,7 +82,7 @@ async fn weigh(local: &Local, weight: u64) -> Result<(), PeerError> {
     peer.call(&Request::Weight { weight }).await.map(drop)
 }
 
-async fn weight_at(address: &str) -> Result<u64, PeerError> {
-    let mut peer = Peer::dial(address, PATIENCE).await?;
+async fn weight_at(local: &Local, address: &str) -> Result<u64, PeerError> {
+    let mut peer = Peer::dial(&local.security, address, PATIENCE).await?;
     Ok(peer.describe().await?.weight)
 }

@@ -5,29 +5,77 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use dqlite_proto::Request;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use serde_json::{Map, Value, json};
 
 use crate::board::Board;
+use crate::event::Event;
 use crate::gateway::Door;
+use crate::leader::Local;
 use crate::lock::unix_ms;
+use crate::peer::{Peer, PeerError};
+use crate::tls::Security;
 
 const SCHEMA: u32 = 1;
+/// Bound of all questions for sizes.
+const SIZES_PATIENCE: Duration = Duration::from_secs(1);
+/// Of so many databases the size is asked for.
+const SIZES_MAX: usize = 64;
+/// So many are named.
+const NAMES_MAX: usize = 256;
+const NAME_CHARS_MAX: usize = 128;
+const SIZE: &str = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size";
 
 /// The document; without a gateway as long as nobody can connect.
-pub(crate) fn document(board: &Board, open: Option<(&Door, &Path)>) -> Value {
+pub(crate) fn document(board: &Board, security: &Security, open: Option<(&Door, &Path)>) -> Value {
     let mut all = Map::new();
     all.insert("schema".to_owned(), SCHEMA.into());
     all.insert("now_ms".to_owned(), unix_ms().into());
     all.append(&mut board.known());
+    all.insert("tls".to_owned(), security.described());
     if let Some((door, data_dir)) = open {
         all.append(&mut traffic(door));
         all.insert("disk".to_owned(), disk(data_dir));
     }
     all.insert("process".to_owned(), process());
     Value::Object(all)
+}
+
+/// Answers command `n` with the document and the databases of these names.
+pub(crate) async fn answer(local: Arc<Local>, n: u32, mut document: Value, names: Vec<String>) {
+    document["databases"] = databases(&local, &names).await;
+    let answer = Ok(document);
+    local.board.tell(Event::Reply { n, answer });
+}
+
+/// Names, and sizes as the leader knows them: *engine*, nobody else opens a database.
+async fn databases(local: &Local, names: &[String]) -> Value {
+    let leads = local.board.leader().is_some_and(|(id, _)| id == local.id);
+    let until = Instant::now() + SIZES_PATIENCE;
+    let mut all = Vec::new();
+    for (index, name) in names.iter().take(NAMES_MAX).enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let size = if leads && index < SIZES_MAX && !left.is_zero() {
+            let asked = size(&local.engine, name, left).await;
+            asked.inspect_err(|reason| tracing::debug!("size of {name}: {reason}"))
+        } else {
+            Ok(None)
+        };
+        let shown: String = name.chars().take(NAME_CHARS_MAX).collect();
+        all.push(json!({ "name": shown, "size_bytes": size.unwrap_or_default() }));
+    }
+    all.into()
+}
+
+async fn size(engine: &Path, name: &str, patience: Duration) -> Result<Option<u64>, PeerError> {
+    let mut peer = Peer::private(engine, patience).await?;
+    peer.call(&Request::open(name)).await?;
+    peer.number(SIZE).await
 }
 
 /// What the gateway counts.

@@ -6,16 +6,17 @@
 //!  engine ──socket pair──► pump ──TLS──► gateway of another node
 //! ```
 //!
-//! A process hosts one node, and every connection that it opens to another node is by the node's
-//! own certificate: so what is loaded is known to the whole process.
+//! [`Security`] is what a node has of it, handed to whoever dials or listens.
 
 mod admin;
 mod pump;
 mod renew;
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use dqlite_client::tls::{Files, MinVersion, Peer, Tls};
+use dqlite_client::tls::{Files, MinVersion, Peer, Tls, TlsError};
+use serde_json::{Value, json};
 
 use self::admin::Admins;
 pub(crate) use self::admin::check as check_patterns;
@@ -25,24 +26,32 @@ pub(crate) use self::renew::{Renewal, reload};
 use crate::address;
 use crate::config::{NodeConfig, TlsVersion};
 use crate::error::HostError;
+use crate::lock::unix_ms;
 
-static OWN: RwLock<Option<Own>> = RwLock::new(None);
+/// The certificates of a node, and what it lets others do by theirs. Without TLS there are none,
+/// and nobody is asked who he is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Security(Option<Arc<Own>>);
 
-#[derive(Clone)]
+#[derive(Debug)]
 struct Own {
     tls: Tls,
     admins: Admins,
+    /// When the certificates in force were read, in unix milliseconds.
+    loaded_ms: AtomicU64,
 }
 
-/// Loads the files that the configuration names, checks that they will do for this node, and makes
-/// them those of the process.
-pub(crate) fn load(config: &NodeConfig) -> Result<(), HostError> {
-    let loaded = files(config)
-        .map(|files| Tls::for_node(files, &address::host(&config.address)))
-        .transpose()
-        .map_err(|reason| HostError::Tls(reason.to_string()))?;
-    let admins = Admins::new(&config.tls_admin);
-    if let Some(tls) = &loaded {
+impl Security {
+    /// Loads the files that the configuration names, and checks that they will do for this node.
+    pub(crate) fn load(config: &NodeConfig) -> Result<Self, HostError> {
+        let loaded = files(config)
+            .map(|files| Tls::for_node(files, &address::host(&config.address)))
+            .transpose()
+            .map_err(|reason| HostError::Tls(reason.to_string()))?;
+        let Some(tls) = loaded else {
+            return Ok(Self::default());
+        };
+        let admins = Admins::new(&config.tls_admin);
         let own = tls.identity().own_as_peer();
         if own.is_some_and(|own| !admins.contain(&own)) {
             return Err(HostError::Tls(
@@ -51,41 +60,71 @@ pub(crate) fn load(config: &NodeConfig) -> Result<(), HostError> {
                     .to_owned(),
             ));
         }
+        Ok(Self(Some(Arc::new(Own {
+            tls,
+            admins,
+            loaded_ms: AtomicU64::new(unix_ms()),
+        }))))
     }
-    *OWN.write().unwrap_or_else(PoisonError::into_inner) = loaded.map(|tls| Own { tls, admins });
-    Ok(())
-}
 
-/// The certificates of this process, if its node speaks TLS.
-pub(crate) fn own() -> Option<Tls> {
-    read().map(|own| own.tls)
-}
-
-/// Whether somebody with this certificate may change members and roles and take dumps.
-pub(crate) fn may_administrate(peer: Option<&Peer>) -> bool {
-    match (peer, read()) {
-        (Some(peer), Some(own)) => own.admins.contain(peer),
-        // Without TLS, and on the Unix socket, nobody is asked who he is.
-        _ => true,
+    /// The node's certificates, if it speaks TLS.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.0.as_ref().map(|own| &own.tls)
     }
-}
 
-/// Whether somebody with this certificate may be the node at this address.
-pub(crate) fn may_be(peer: Option<&Peer>, address: &str) -> Result<(), String> {
-    let (Some(peer), Some(own)) = (peer, read()) else {
-        return Ok(());
-    };
-    let identity = own.tls.identity();
-    let shared = identity.server_name();
-    if peer.covers(&address::host(address)) || shared.is_some_and(|name| peer.covers(name)) {
-        return Ok(());
+    /// Whether somebody with this certificate may change members and roles and take dumps.
+    pub(crate) fn may_administrate(&self, peer: Option<&Peer>) -> bool {
+        match (peer, &self.0) {
+            (Some(peer), Some(own)) => own.admins.contain(peer),
+            // Without TLS, and on the Unix socket, nobody is asked who he is.
+            _ => true,
+        }
     }
-    let names = peer.facts().names_text();
-    Err(format!("its certificate is for {names}"))
-}
 
-fn read() -> Option<Own> {
-    OWN.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Whether somebody with this certificate may be the node at this address.
+    pub(crate) fn may_be(&self, peer: Option<&Peer>, address: &str) -> Result<(), String> {
+        let (Some(peer), Some(own)) = (peer, &self.0) else {
+            return Ok(());
+        };
+        let identity = own.tls.identity();
+        let shared = identity.server_name();
+        if peer.covers(&address::host(address)) || shared.is_some_and(|name| peer.covers(name)) {
+            return Ok(());
+        }
+        let names = peer.facts().names_text();
+        Err(format!("its certificate is for {names}"))
+    }
+
+    /// What is in force, for a status; nothing without TLS.
+    pub(crate) fn described(&self) -> Value {
+        let Some(own) = &self.0 else {
+            return Value::Null;
+        };
+        let identity = own.tls.identity();
+        let facts = identity.own().cloned().unwrap_or_default();
+        let ca = identity.signers().iter().map(|signer| signer.not_after);
+        json!({
+            "subject": facts.subject,
+            "names": facts.names,
+            "not_before": facts.not_before,
+            "not_after": facts.not_after,
+            "ca_not_after": ca.min(),
+            "loaded_ms": own.loaded_ms.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Reads the files again if they have changed, or in any case if `forced`; true if others are
+    /// in force now.
+    fn renew(&self, forced: bool) -> Result<bool, TlsError> {
+        let Some(own) = &self.0 else {
+            return Ok(false);
+        };
+        let changed = own.tls.reload(forced)?;
+        if changed {
+            own.loaded_ms.store(unix_ms(), Ordering::Relaxed);
+        }
+        Ok(changed)
+    }
 }
 
 fn files(config: &NodeConfig) -> Option<Files> {

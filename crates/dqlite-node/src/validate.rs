@@ -5,6 +5,8 @@ use crate::config::{Complaint, Id, NodeConfig};
 use crate::founder::InitialState;
 
 const CLUSTER_MAX: usize = 256;
+/// The most nodes that are asked for the leader at a time.
+pub(crate) const PROBES_MAX: u32 = 256;
 
 /// An option whose value must lie in a range.
 struct Range {
@@ -89,6 +91,12 @@ const RANGES: &[Range] = &[
     ),
     range("progress_timeout", |c| c.progress_timeout, 0.0, HOUR),
     range("statement_timeout", |c| c.statement_timeout, 0.0, WEEK),
+    range(
+        "leader_probe_limit",
+        |c| c.leader_probe_limit.into(),
+        1.0,
+        PROBES_MAX as f64,
+    ),
     range(
         "max_frame_bytes",
         |c| c.max_frame_bytes.into(),

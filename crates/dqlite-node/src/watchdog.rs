@@ -247,8 +247,9 @@ async fn witness(local: &Local, since: Instant) -> Option<Verdict> {
     let others = local.board.members().into_iter();
     let mut asked: JoinSet<Option<(u64, String)>> = JoinSet::new();
     for other in others.filter(|other| other.id != local.id) {
+        let security = local.security.clone();
         asked.spawn(async move {
-            let mut peer = Peer::dial(&other.address, PATIENCE).await.ok()?;
+            let mut peer = Peer::dial(&security, &other.address, PATIENCE).await.ok()?;
             peer.leader().await.ok()?
         });
     }
@@ -256,7 +257,7 @@ async fn witness(local: &Local, since: Instant) -> Option<Verdict> {
     let ids: Vec<u64> = named.iter().map(|(id, _)| *id).collect();
     let leader = detached::agreed(&ids)?;
     let (_, address) = named.into_iter().find(|(id, _)| *id == leader)?;
-    let mut peer = Peer::dial(&address, PATIENCE).await.ok()?;
+    let mut peer = Peer::dial(&local.security, &address, PATIENCE).await.ok()?;
     let list = peer.members().await.ok()?;
     let votes =
         |member: &dqlite_proto::NodeInfo| member.id == local.id && member.role == Role::Voter;

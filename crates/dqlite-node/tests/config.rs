@@ -147,3 +147,46 @@ fn waits_that_nobody_chose_follow_the_latency() {
         (30.0, 30.0)
     );
 }
+
+/// The engine's setters, and who sets what they set.
+const KNOBS: &[(&str, &[&str])] = &[
+    // The engine listens on a name of its own; the gateway has the address.
+    ("dqlite_node_set_bind_address", &["bind_address"]),
+    ("dqlite_node_set_connect_func", &["tls_cert"]),
+    (
+        "dqlite_node_set_network_latency_ms",
+        &["network_latency_ms"],
+    ),
+    ("dqlite_node_set_failure_domain", &["failure_domain"]),
+    (
+        "dqlite_node_set_snapshot_params",
+        &["snapshot_threshold", "snapshot_trailing"],
+    ),
+    (
+        "dqlite_node_set_snapshot_params_v2",
+        &["snapshot_trailing_strategy"],
+    ),
+    ("dqlite_node_set_block_size", &["block_size_bytes"]),
+    ("dqlite_node_set_auto_recovery", &["auto_recovery"]),
+    (
+        "dqlite_node_set_snapshot_compression",
+        &["snapshot_compression"],
+    ),
+    ("dqlite_node_set_busy_timeout", &["busy_timeout_ms"]),
+];
+
+#[test]
+fn every_knob_of_the_engine_is_an_option() {
+    let setters: Vec<&str> = libdqlite_sys::TABLE
+        .iter()
+        .map(|entry| entry.name)
+        .filter(|name| name.contains("_set_") || name.contains("_enable_"))
+        .collect();
+    let known: Vec<&str> = KNOBS.iter().map(|(setter, _)| *setter).collect();
+    assert_eq!(setters, known);
+    for (setter, options) in KNOBS {
+        for option in *options {
+            assert!(NodeConfig::NAMES.contains(option), "{setter}: {option}");
+        }
+    }
+}

@@ -128,7 +128,7 @@ impl<'a> ParamsRef<'a> {
     }
 
     /// Bytes that [`encode`](Self::encode) appends.
-    pub(crate) fn size(&self, schema: u8) -> usize {
+    pub fn size(&self, schema: u8) -> usize {
         if self.is_empty() {
             return 0;
         }

@@ -336,3 +336,92 @@ impl<'a> Iterator for Row<'_, 'a> {
 }
 
 impl ExactSizeIterator for Row<'_, '_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(frame: &RowsFrame) -> Bytes {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        bytes.into()
+    }
+
+    fn wide(columns: u8) -> RowsFrame {
+        let names: Vec<String> = (0..columns).map(|n| format!("c{n}")).collect();
+        let row = |first: i64| (0..columns).map(move |n| ValueRef::Integer(first + i64::from(n)));
+        let rows = [row(0).collect(), row(100).collect(), row(200).collect()];
+        RowsFrame::build(Arc::new(Columns::new(&names)), &rows, true)
+    }
+
+    #[test]
+    fn what_was_not_read_of_a_row_is_skipped() {
+        for columns in [1, 2, 15, 16, 17, 31, 32, 33, 64, 65] {
+            for read in 0..=usize::from(columns) {
+                let frame = wide(columns);
+                let mut cursor = frame.rows();
+                for first in [0, 100, 200] {
+                    let mut row = cursor.next_row().unwrap().unwrap();
+                    assert_eq!(row.len(), usize::from(columns));
+                    for n in 0..read {
+                        assert_eq!(row.column(), n);
+                        let value = row.next().unwrap().unwrap();
+                        assert_eq!(value, ValueRef::Integer(first + i64::try_from(n).unwrap()));
+                    }
+                }
+                assert!(cursor.next_row().unwrap().is_none(), "{columns} {read}");
+                assert!(cursor.next_row().unwrap().is_none(), "and again");
+            }
+        }
+    }
+
+    #[test]
+    fn columns_stay_the_same_within_a_result() {
+        let first = wide(3);
+        let same = RowsFrame::decode(&body(&first), Some(first.columns()), None).unwrap();
+        assert!(Arc::ptr_eq(same.columns(), first.columns()));
+        let known = RowsFrame::decode(&body(&first), None, Some(first.columns())).unwrap();
+        assert!(Arc::ptr_eq(known.columns(), first.columns()));
+        // Columns of another statement are only known, not expected.
+        let other = RowsFrame::decode(&body(&wide(4)), None, Some(first.columns())).unwrap();
+        assert_eq!(other.columns().len(), 4);
+        let error = RowsFrame::decode(&body(&wide(4)), Some(first.columns()), None).unwrap_err();
+        assert!(
+            error.to_string().contains("column names changed"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        let words = |words: &[u64]| -> Bytes {
+            let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+            bytes.collect::<Vec<u8>>().into()
+        };
+        for (body, why) in [
+            (words(&[]), "a result without its marker"),
+            (words(&[0, 7]), "a result without its marker"),
+            (words(&[0, 1, DONE]), "rows without columns"),
+            (
+                words(&[u64::MAX, DONE]),
+                "more columns than there is room for",
+            ),
+            (words(&[2, 0, DONE]), "more columns than there is room for"),
+            (words(&[0, PART]), "a part of a result without rows"),
+        ] {
+            let error = RowsFrame::decode(&body, None, None).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}, not {why}");
+        }
+        // A row that is cut off is found where it is read.
+        let whole = body(&wide(2));
+        let cut = [&whole[..whole.len() - 16], &DONE.to_le_bytes()]
+            .concat()
+            .into();
+        let frame = RowsFrame::decode(&cut, None, None).unwrap();
+        let mut cursor = frame.rows();
+        let mut values = Vec::new();
+        assert!(cursor.next_into(&mut values).unwrap());
+        assert!(cursor.next_into(&mut values).unwrap());
+        cursor.next_into(&mut values).unwrap_err();
+    }
+}

@@ -368,6 +368,11 @@ impl Session {
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
+
+    /// Believes replies of at most so many bytes from now on.
+    pub const fn set_reply_bytes_max(&mut self, bytes: usize) {
+        self.limits.reply_bytes_max = bytes;
+    }
 }
 
 impl Purpose {

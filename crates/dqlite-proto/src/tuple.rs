@@ -112,12 +112,14 @@ impl TupleCheck {
     }
 
     fn take_tags(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        let missing = self.count.saturating_sub(self.tags.len());
-        self.tags.extend(bytes.iter().take(missing));
-        if let Some(unknown) = self.tags.iter().position(|tag| !is_parameter(*tag)) {
-            self.value = unknown;
+        let known = self.tags.len();
+        let missing = self.count.saturating_sub(known);
+        let tags = bytes.get(..missing).unwrap_or(bytes);
+        if let Some(unknown) = tags.iter().position(|tag| !is_parameter(*tag)) {
+            self.value = known.saturating_add(unknown);
             return Err(self.error("a tag that is none of a parameter"));
         }
+        self.tags.extend_from_slice(tags);
         if self.tags.len() == self.count {
             self.state = State::Values;
             self.end_if_complete();

@@ -1,5 +1,8 @@
 //! Who may use a connection: the process that made it, and the event loop it is bound to.
 
+use std::sync::OnceLock;
+
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
@@ -11,6 +14,8 @@ pub(crate) struct Affinity {
     what: &'static str,
     pid: u32,
     event_loop: PyOnceLock<Py<PyAny>>,
+    /// The loop is a run of trio, behind the methods of a loop.
+    trio: OnceLock<bool>,
     /// Makes a future of the loop, without a Python frame where that can be had.
     futures: PyOnceLock<Py<PyAny>>,
 }
@@ -22,6 +27,7 @@ impl Affinity {
             what,
             pid: std::process::id(),
             event_loop: PyOnceLock::new(),
+            trio: OnceLock::new(),
             futures: PyOnceLock::new(),
         }
     }
@@ -48,6 +54,8 @@ impl Affinity {
     /// Binds to a loop, once.
     pub(crate) fn bind(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = event_loop.py();
+        let trio = event_loop.hasattr(intern!(py, "wait_for"))?;
+        let _ = self.trio.set(trio);
         self.event_loop
             .set(py, event_loop.clone().unbind())
             .map_err(|_| {
@@ -96,10 +104,23 @@ impl Affinity {
             .map(|event_loop| event_loop.bind(py))
     }
 
+    /// Whether tasks of the loop are trio's.
+    pub(crate) fn is_trio(&self) -> bool {
+        self.trio.get().is_some_and(|trio| *trio)
+    }
+
     /// Whether the loop it is bound to runs in this thread.
     pub(crate) fn is_inside(&self, py: Python<'_>) -> bool {
-        let running = running_loop(py);
-        matches!((running, self.event_loop(py)), (Ok(running), Some(own)) if running.is(own))
+        self.event_loop(py)
+            .is_some_and(|own| self.runs(own).unwrap_or(false))
+    }
+
+    fn runs(&self, own: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = own.py();
+        if self.is_trio() {
+            return own.call_method0(intern!(py, "is_inside"))?.is_truthy();
+        }
+        Ok(running_loop(py)?.is(own))
     }
 
     /// The loop; an `InterfaceError` in another loop or thread, or if it is bound to none.
@@ -110,7 +131,7 @@ impl Affinity {
                 format!("{} is bound to no event loop", self.what),
             ));
         };
-        if running_loop(py)?.is(own) {
+        if self.runs(own)? {
             return Ok(own);
         }
         Err(errors::interface(

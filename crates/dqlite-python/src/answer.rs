@@ -3,7 +3,7 @@
 //!
 //! It is what `asyncio` calls future-like: tasks know it by `_asyncio_future_blocking`. It resumes
 //! a task at once only where no task runs, which is in callbacks of the loop; elsewhere, and
-//! whenever that fails, it asks the loop.
+//! whenever that fails, it asks the loop. Tasks of trio wait by means of their own.
 
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,8 @@ pub(crate) fn in_callback<T>(work: impl FnOnce() -> T) -> T {
 #[pyclass(frozen, module = "dqlite._native")]
 pub(crate) struct Answer {
     event_loop: Py<PyAny>,
+    /// Its task is trio's, which the loop parks.
+    trio: bool,
     inner: Mutex<Inner>,
 }
 
@@ -53,9 +55,10 @@ enum State {
 
 impl Answer {
     /// Nothing yet.
-    pub(crate) fn new(event_loop: Py<PyAny>) -> Self {
+    pub(crate) fn new(event_loop: Py<PyAny>, trio: bool) -> Self {
         Self {
             event_loop,
+            trio,
             inner: Mutex::new(Inner {
                 state: State::Pending,
                 blocking: false,
@@ -144,8 +147,15 @@ impl Answer {
 
 #[pymethods]
 impl Answer {
-    const fn __await__(slf: Py<Self>) -> Py<Self> {
-        slf
+    fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
+        if !slf.get().trio {
+            return Ok(slf.into_any());
+        }
+        let py = slf.py();
+        let event_loop = slf.get().event_loop.bind(py).clone();
+        event_loop
+            .call_method1(intern!(py, "wait_for"), (slf,))?
+            .call_method0(intern!(py, "__await__"))
     }
 
     const fn __iter__(slf: Py<Self>) -> Py<Self> {

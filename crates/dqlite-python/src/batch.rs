@@ -19,10 +19,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList};
 
+use crate::arrow::Kept;
 use crate::call::Call;
+use crate::connection::Connection;
 use crate::encode;
 use crate::errors::{self, Loss};
-use crate::projection::{Projection, Result};
+use crate::projection::{Projection, Result, Types};
 use crate::record::Known;
 use crate::statement::Statement;
 use crate::transaction::Transaction;
@@ -240,14 +242,15 @@ impl Batch {
     }
 
     /// No more answers will come.
-    pub(crate) fn lost(&mut self, py: Python<'_>, why: &Loss, address: &str) -> PyErr {
+    pub(crate) fn lost(&mut self, py: Python<'_>, why: &Loss, home: &Connection) -> PyErr {
         let index = self.due.front().map_or(self.index, |(_, index)| *index);
         let progress = if self.due.is_empty() {
             Progress::Unsent
         } else {
             Progress::Sent
         };
-        let error = self.call().loss(py, progress, why, address);
+        home.died(&self.statement, progress, why);
+        let error = self.call().loss(py, progress, why, &home.address);
         self.fail(py, error, index);
         self.take_error(py)
     }
@@ -285,6 +288,7 @@ impl Batch {
             rows: PyList::empty(py).unbind(),
             rowcount: self.changed,
             lastrowid: None,
+            kept: Kept::new(Types::Auto),
         };
         Ok(Py::new(py, result)?.into_any())
     }

@@ -1,10 +1,12 @@
 //! Calls that block: poll with the GIL released, signals checked.
 
+mod exchange;
+
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dqlite_client::fd::{self, Filled, Link};
+use dqlite_client::fd::{Filled, Link};
 use dqlite_proto::outcome::After;
 use dqlite_proto::{Abandoned, Event, Progress, Ticket, Violation};
 use nix::sys::socket::{Shutdown, shutdown};
@@ -20,6 +22,10 @@ use crate::projection::Projection;
 use crate::statement::Statement;
 use crate::stream::{Stream, Streaming};
 use crate::streaming::{self, Took};
+
+use exchange::{Ended, exchange};
+
+pub(crate) use exchange::signalled;
 
 /// Sends a statement and waits for its answer.
 pub(crate) fn run(
@@ -43,17 +49,23 @@ pub(crate) fn run(
     if statement.is_empty() {
         return Call::nothing(py, &statement, projection, 0, 0);
     }
+    connection.suspects.check(py, &statement)?;
     let mut borrowed = Borrowed::new(connection, py)?;
     let seconds = timeout.unwrap_or_default();
     let until = timeout.map(|seconds| started + duration(seconds));
     borrowed.drain(py, until, seconds)?;
     borrowed.notice_end(py)?;
+    let (id, in_transaction) = {
+        let mut inner = connection.inner();
+        (inner.prepared.id(&statement), inner.transaction.is_open())
+    };
     let ticket = borrowed.queue(py, |link| {
-        Call::queue(link.session_mut(), &statement, &params)
+        Call::queue(link.session_mut(), &statement, &params, id)
     })?;
-    let in_transaction = connection.inner().transaction.is_open();
-    let call = Call::new(statement, projection, in_transaction);
-    borrowed.answer(py, call, ticket, until, seconds)
+    let call = Call::new(Arc::clone(&statement), projection, in_transaction).by(id);
+    let answer = borrowed.answer(py, call, ticket, until, seconds)?;
+    borrowed.prepare(py, &statement, until)?;
+    Ok(answer)
 }
 
 /// Runs one statement with many sets of parameters, pipelined.
@@ -66,6 +78,7 @@ pub(crate) fn run_many(
 ) -> PyResult<Py<PyAny>> {
     let (py, started) = (sets.py(), Instant::now());
     connection.affinity.check_process(py)?;
+    connection.suspects.check(py, &statement)?;
     let in_transaction = connection.inner().transaction.is_open();
     let mut batch = Batch::new(statement, projection, sets, in_transaction)?;
     let mut borrowed = Borrowed::new(connection, py)?;
@@ -121,11 +134,6 @@ pub(crate) fn duration(seconds: f64) -> Duration {
     )
 }
 
-/// What the handler of a signal raises, if one has come; for waits without the interpreter.
-pub(crate) fn signalled() -> Option<PyErr> {
-    Python::attach(|py| py.check_signals().err())
-}
-
 /// Ends the sync call that has the socket, if one does: it sees the end of the stream.
 pub(crate) fn interrupt(connection: &Connection) {
     let mut inner = connection.inner();
@@ -153,13 +161,6 @@ impl Drop for Borrowed<'_> {
             _ => Place::Gone,
         };
     }
-}
-
-/// Why a wait ended without an event.
-enum Ended {
-    Lost(Loss),
-    TimedOut,
-    Raised(PyErr),
 }
 
 impl<'a> Borrowed<'a> {
@@ -260,20 +261,16 @@ impl<'a> Borrowed<'a> {
                     let mut known = self.home.inner().header.clone();
                     let taken = call.rows(py, &frame, &mut known);
                     self.home.inner().header = known;
-                    if let Err(error) = taken {
-                        return Err(self.lost(
-                            py,
-                            &call,
-                            ticket,
-                            &Loss::Protocol(error.to_string()),
-                        ));
+                    let taken = taken.map_err(|error| Loss::Protocol(error.to_string()));
+                    if let Err(why) = taken.and_then(|()| self.home.check_rows(call.seen())) {
+                        return Err(self.lost(py, &call, ticket, &why));
                     }
                     if done {
-                        self.home.inner().transaction.succeeded(&call.statement);
+                        self.home.succeeded(&call.statement);
                         return call.finish_rows(py);
                     }
                     if call.is_stream() {
-                        let stream = Stream::of(py, &mut call)?;
+                        let stream = Stream::of(py, &mut call, self.home.bounds.aside)?;
                         let home = stream.clone_ref(py);
                         self.home.inner().streams.push_back(Streaming {
                             ticket,
@@ -284,11 +281,12 @@ impl<'a> Borrowed<'a> {
                     }
                 }
                 Ok(Some(Event::Reply { response, .. })) => {
-                    self.home.inner().transaction.succeeded(&call.statement);
+                    self.home.succeeded(&call.statement);
                     return call.finish(py, &response);
                 }
                 Ok(Some(Event::Failed { failure, .. })) => {
                     let verdict = call.judge(&failure);
+                    self.home.suspects.lived(&call.statement);
                     self.home
                         .inner()
                         .transaction
@@ -362,7 +360,7 @@ impl<'a> Borrowed<'a> {
                 }
                 Err(Ended::TimedOut) => {
                     self.abandon_all(&batch);
-                    return Err(batch.lost(py, &Loss::Deadline(seconds), address));
+                    return Err(batch.lost(py, &Loss::Deadline(seconds), self.home));
                 }
             }
         };
@@ -370,7 +368,7 @@ impl<'a> Borrowed<'a> {
         if why.must_park() {
             std::mem::forget(link);
         }
-        Err(batch.lost(py, &why, address))
+        Err(batch.lost(py, &why, self.home))
     }
 
     fn abandon_all(&mut self, batch: &Batch) {
@@ -388,12 +386,33 @@ impl<'a> Borrowed<'a> {
         if why.must_park() {
             std::mem::forget(link);
         }
-        call.loss(
-            py,
-            progress.unwrap_or(Progress::Sent),
-            why,
-            &self.home.address,
-        )
+        let progress = progress.unwrap_or(Progress::Sent);
+        self.home.died(&call.statement, progress, why);
+        call.loss(py, progress, why, &self.home.address)
+    }
+
+    /// Has a statement that succeeded a second time prepared, and waits for that: a sync session
+    /// has nothing under way between its calls.
+    fn prepare(
+        &mut self,
+        py: Python<'_>,
+        statement: &Statement,
+        until: Option<Instant>,
+    ) -> PyResult<()> {
+        let Some(link) = self.link.as_deref_mut() else {
+            return Ok(());
+        };
+        let session = link.session_mut();
+        let idle = session.pending() == 0;
+        if !idle || !self.home.inner().prepared.succeeded(statement, session) {
+            return Ok(());
+        }
+        match self.next_event(py, until, None) {
+            Err(Ended::Raised(error)) => return Err(error),
+            Err(Ended::Lost(_)) => self.link = None,
+            Ok(_) | Err(Ended::TimedOut) => {}
+        }
+        Ok(())
     }
 
     /// Gives a request up; says how far it got.
@@ -429,6 +448,10 @@ impl<'a> Borrowed<'a> {
                     let (Event::Rows { ticket, .. }
                     | Event::Reply { ticket, .. }
                     | Event::Failed { ticket, .. }) = event;
+                    let mut home = self.home.inner();
+                    let event = home.prepared.event(ticket, event, link.session_mut());
+                    drop(home);
+                    let Some(event) = event else { continue };
                     match streaming::event(py, self.home, ticket, event) {
                         Took::Not(event) => return Ok(Some(event)),
                         Took::Yes => {}
@@ -448,43 +471,5 @@ impl<'a> Borrowed<'a> {
             }
             py.detach(|| exchange(link, until))?;
         }
-    }
-}
-
-/// Writes what waits, waits, and reads once.
-fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), Ended> {
-    let broken = |error: dqlite_client::Error| Ended::Lost(Loss::of_socket(&error));
-    let flushed = match link.flush() {
-        Ok(flushed) => flushed,
-        // What a server said before it closed must be read all the same.
-        Err(error) => {
-            return match link.fill() {
-                Ok(Filled::Bytes(_)) => Ok(()),
-                _ => Err(broken(error)),
-            };
-        }
-    };
-    let mut raised = None;
-    let mut interrupt = || {
-        raised = signalled();
-        raised.is_some()
-    };
-    let until = until.unwrap_or_else(|| Instant::now() + duration(f64::INFINITY));
-    let ready = fd::wait(link, true, !flushed, until, &mut interrupt);
-    if let Some(error) = raised {
-        return Err(Ended::Raised(error));
-    }
-    let ready = ready.map_err(broken)?;
-    if ready.is_late() {
-        return Err(Ended::TimedOut);
-    }
-    if !ready.readable {
-        return Ok(());
-    }
-    match link.fill().map_err(broken)? {
-        Filled::Eof => Err(Ended::Lost(Loss::Connection(
-            "closed by the server".to_owned(),
-        ))),
-        Filled::Bytes(_) | Filled::WouldBlock => Ok(()),
     }
 }

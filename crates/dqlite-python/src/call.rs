@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use dqlite_proto::outcome::{self, Verdict};
+use dqlite_proto::outcome::{self, FailureKind, Retry, Verdict};
 use dqlite_proto::{
     DecodeError, Failure, Params, Progress, Request, Response, RowsFrame, Session, Ticket,
 };
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use crate::arrow::Kept;
 use crate::decode::{Collector, Rowcount};
 use crate::errors::{self, Loss};
-use crate::projection::{Projection, Result, Take};
+use crate::projection::{Projection, Result, Take, Types};
 use crate::record::Known;
 use crate::statement::Statement;
 
@@ -22,6 +23,8 @@ pub(crate) struct Call {
     pub(crate) in_transaction: bool,
     projection: Projection,
     collector: Option<Collector>,
+    /// It was sent by the id of a prepared statement.
+    by_id: bool,
 }
 
 impl Call {
@@ -30,12 +33,14 @@ impl Call {
         session: &mut Session,
         statement: &Statement,
         params: &Params,
+        id: Option<u32>,
     ) -> std::result::Result<Ticket, dqlite_proto::Violation> {
         let (sql, params) = (statement.sql(), params.as_ref());
-        session.queue(&if statement.returns_rows() {
-            Request::QuerySql { sql, params }
-        } else {
-            Request::ExecSql { sql, params }
+        session.queue(&match (statement.returns_rows(), id) {
+            (true, None) => Request::QuerySql { sql, params },
+            (false, None) => Request::ExecSql { sql, params },
+            (true, Some(statement)) => Request::Query { statement, params },
+            (false, Some(statement)) => Request::Exec { statement, params },
         })
     }
 
@@ -49,7 +54,14 @@ impl Call {
             in_transaction,
             projection,
             collector: None,
+            by_id: false,
         }
+    }
+
+    /// The same, sent by this id.
+    pub(crate) const fn by(mut self, id: Option<u32>) -> Self {
+        self.by_id = id.is_some();
+        self
     }
 
     /// Takes the rows of a frame; the last one gives the answer.
@@ -69,6 +81,11 @@ impl Call {
     /// only the end of the answer says that it has happened.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.projection.take, Take::Stream) && !self.statement.is_returning()
+    }
+
+    /// How many rows have come.
+    pub(crate) fn seen(&self) -> usize {
+        self.collector.as_ref().map_or(0, Collector::seen)
     }
 
     /// The rows so far.
@@ -124,6 +141,7 @@ impl Call {
                     rows,
                     rowcount,
                     lastrowid,
+                    kept: Kept::new(Types::Auto),
                 };
                 Ok(Py::new(py, result)?.into_any())
             }
@@ -132,7 +150,18 @@ impl Call {
 
     /// Judges the failure that answered it.
     pub(crate) fn judge(&self, failure: &Failure) -> Verdict {
-        outcome::of_failure(failure, self.statement.judged(self.in_transaction))
+        let mut judged = self.statement.judged(self.in_transaction);
+        judged.one_query &= !self.by_id;
+        let mut verdict = outcome::of_failure(failure, judged);
+        if self.by_id && verdict.kind == FailureKind::NoStatement {
+            // The session has forgotten what it kept for us: another one takes the text.
+            verdict.retry = if self.in_transaction {
+                Retry::Transaction
+            } else {
+                Retry::Elsewhere
+            };
+        }
+        verdict
     }
 
     /// The exception for a failure.

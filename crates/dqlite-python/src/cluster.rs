@@ -86,7 +86,12 @@ impl Admin {
         if role == Role::Voter && !force {
             self.check_answers(py, &address)?;
         }
-        self.ask(py, move |admin| admin.add(node_id, &address, role))
+        self.ask(py, move |admin| {
+            if force {
+                admin.forced();
+            }
+            admin.add(node_id, &address, role)
+        })
     }
 
     fn assign(&self, py: Python<'_>, node_id: u64, role: u8) -> PyResult<()> {

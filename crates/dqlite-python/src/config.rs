@@ -1,5 +1,6 @@
 //! Where to connect: `Config`, parsed and checked by the client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dqlite_client::tls::{Files, Source, Tls, TlsError};
@@ -7,12 +8,30 @@ use dqlite_client::{Address, Config as ClientConfig};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
+use crate::connection::Suspects;
 use crate::errors;
+
+/// Bytes set aside where nothing is said about that.
+const ASIDE_BYTES: usize = 64 << 20;
 
 /// Where to connect, parsed and checked; a bad target is a `ProgrammingError`.
 #[pyclass(frozen, module = "dqlite._native")]
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) client: ClientConfig,
+    pub(crate) bounds: Bounds,
+    pub(crate) suspects: Arc<Suspects>,
+}
+
+/// How much a session keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Statements that are kept prepared.
+    pub(crate) statements: usize,
+    /// Rows that one statement may give.
+    pub(crate) rows: usize,
+    /// Bytes that are set aside while a later statement waits for its answer.
+    pub(crate) aside: usize,
 }
 
 #[pymethods]
@@ -20,12 +39,23 @@ impl Config {
     /// `target` is a URL, a list of hosts (a Unix socket as a pair of its path and the address of
     /// the node behind it), or None for the environment.
     #[new]
-    #[pyo3(signature = (target, *, database = None, connect_timeout = None, tls = None))]
+    #[pyo3(signature = (
+        target, *, database = None, connect_timeout = None, tls = None,
+        statements = 0, max_rows = None, max_frame_bytes = None, max_buffered_bytes = None
+    ))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are as many as there are options"
+    )]
     fn new(
         target: &Bound<'_, PyAny>,
         database: Option<&str>,
         connect_timeout: Option<f64>,
         tls: Option<&Bound<'_, PyAny>>,
+        statements: usize,
+        max_rows: Option<usize>,
+        max_frame_bytes: Option<usize>,
+        max_buffered_bytes: Option<usize>,
     ) -> PyResult<Self> {
         let py = target.py();
         let parsed = if target.is_none() {
@@ -48,8 +78,21 @@ impl Config {
             })?;
             client = client.with_connect_timeout(timeout);
         }
+        if let Some(bytes) = max_frame_bytes {
+            let limits = &mut client.limits;
+            (limits.reply_bytes_max, limits.request_bytes_max) = (bytes, bytes);
+        }
+        let bounds = Bounds {
+            statements,
+            rows: max_rows.unwrap_or(usize::MAX),
+            aside: max_buffered_bytes.unwrap_or(ASIDE_BYTES),
+        };
         let client = client.check().map_err(|error| errors::client(py, &error))?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            bounds,
+            suspects: Arc::default(),
+        })
     }
 
     #[getter]

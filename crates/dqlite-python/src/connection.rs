@@ -3,13 +3,17 @@
 //!
 //! The lock is never held while Python code can run: objects are taken out first and dropped after.
 
+mod prepared;
+mod suspects;
+mod waiting;
+
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dqlite_client::fd::Link;
-use dqlite_proto::{Abandoned, Request, Session, Ticket};
+use dqlite_proto::{Abandoned, Event, Progress, Request, Session, Ticket};
 use pyo3::PyTraverseError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
@@ -18,8 +22,9 @@ use pyo3::types::{PyString, PyTuple};
 use crate::affinity::Affinity;
 use crate::blocking;
 use crate::call::Call;
+use crate::config::{Bounds, Config};
 use crate::deadline;
-use crate::lane::Held;
+use crate::errors::Loss;
 use crate::many::{self, Many};
 use crate::projection::Projection;
 use crate::ready;
@@ -29,6 +34,11 @@ use crate::stream::{Stream, Streaming};
 use crate::streaming;
 use crate::transaction::Transaction;
 
+use prepared::Prepared;
+
+pub(crate) use suspects::Suspects;
+pub(crate) use waiting::{Waiting, resolve};
+
 /// How long the reply of an abandoned statement is waited for before the session is dropped.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(1);
 
@@ -37,6 +47,9 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Connection {
     pub(crate) affinity: Affinity,
     pub(crate) address: String,
+    pub(crate) suspects: Arc<Suspects>,
+    pub(crate) bounds: Bounds,
+    opened: Instant,
     inner: Mutex<Inner>,
 }
 
@@ -51,6 +64,7 @@ pub(crate) struct Inner {
     /// Nothing is read until a stream is asked for more.
     pub(crate) paused: bool,
     pub(crate) transaction: Transaction,
+    pub(crate) prepared: Prepared,
     /// Names of the result that came last.
     pub(crate) header: Option<Known>,
     /// Until when abandoned replies are read.
@@ -72,16 +86,6 @@ pub(crate) enum Place {
     Gone,
 }
 
-/// A statement whose answer the loop waits for.
-pub(crate) struct Waiting {
-    pub(crate) ticket: Ticket,
-    pub(crate) call: Option<Call>,
-    pub(crate) future: Py<PyAny>,
-    pub(crate) sent: Instant,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) held: Option<Held>,
-}
-
 /// The loop's timer for the earliest deadline.
 pub(crate) struct Timer {
     pub(crate) at: Instant,
@@ -94,6 +98,17 @@ impl Inner {
         match &mut self.link {
             Place::Here(link) => Some(link),
             Place::Lent(_) | Place::Gone => None,
+        }
+    }
+
+    /// Takes the answer to a PREPARE that nobody waits for; gives back any other event.
+    pub(crate) fn prepared_event(&mut self, ticket: Ticket, event: Event) -> Option<Event> {
+        if !self.prepared.is_due() {
+            return Some(event);
+        }
+        match &mut self.link {
+            Place::Here(link) => self.prepared.event(ticket, event, link.session_mut()),
+            Place::Lent(_) | Place::Gone => Some(event),
         }
     }
 
@@ -121,7 +136,7 @@ pub(crate) fn give_up(session: &mut Session, ticket: Ticket, first: bool) -> Aba
 
 impl Connection {
     /// A connection over a socket whose database is open.
-    pub(crate) fn over(link: Link) -> Self {
+    pub(crate) fn over(link: Link, config: &Config) -> Self {
         let address = link.address().leads_as().to_owned();
         let inner = Inner {
             link: Place::Here(Box::new(link)),
@@ -130,6 +145,7 @@ impl Connection {
             streams: VecDeque::new(),
             paused: false,
             transaction: Transaction::default(),
+            prepared: Prepared::new(config.bounds.statements),
             header: None,
             drain_until: None,
             drained: Vec::new(),
@@ -140,6 +156,9 @@ impl Connection {
         Self {
             affinity: Affinity::new("Connection"),
             address,
+            suspects: Arc::clone(&config.suspects),
+            bounds: config.bounds,
+            opened: Instant::now(),
             inner: Mutex::new(inner),
         }
     }
@@ -147,6 +166,34 @@ impl Connection {
     /// The state. A panic elsewhere leaves it as it was, which is consistent between statements.
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The statement was answered with success. A sync call has the socket, and prepares itself.
+    pub(crate) fn succeeded(&self, statement: &Statement) {
+        self.suspects.lived(statement);
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        inner.transaction.succeeded(statement);
+        if let Place::Here(link) = &mut inner.link {
+            inner.prepared.succeeded(statement, link.session_mut());
+        }
+    }
+
+    /// Whether a statement may have given so many rows.
+    pub(crate) const fn check_rows(&self, seen: usize) -> Result<(), Loss> {
+        if seen <= self.bounds.rows {
+            Ok(())
+        } else {
+            Err(Loss::Rows(self.bounds.rows))
+        }
+    }
+
+    /// The session ended under a statement, and not because we wanted that.
+    pub(crate) fn died(&self, statement: &Statement, progress: Progress, why: &Loss) {
+        let sent = matches!(progress, Progress::Sent | Progress::Streaming);
+        if sent && matches!(why, Loss::Connection(_)) {
+            self.suspects.died(statement, self.opened);
+        }
     }
 
     /// Whether it is open and nothing is: no transaction, no statement, nothing to drain.
@@ -243,6 +290,13 @@ impl Connection {
     ) -> PyResult<Py<PyAny>> {
         let statement = Statement::of(sql.py(), statement::text(sql)?)?;
         blocking::run_many(self, *projection, statement, sets, timeout)
+    }
+
+    /// Believes replies of at most so many bytes.
+    fn limit_replies(&self, bytes: usize) {
+        if let Some(link) = self.inner().link() {
+            link.session_mut().set_reply_bytes_max(bytes);
+        }
     }
 
     fn forget(slf: &Bound<'_, Self>, future: &Bound<'_, PyAny>) -> PyResult<bool> {

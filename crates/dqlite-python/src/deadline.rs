@@ -7,10 +7,11 @@ use dqlite_proto::Progress;
 use pyo3::intern;
 use pyo3::prelude::*;
 
+use crate::connection::resolve;
 use crate::connection::{Connection, Timer};
 use crate::errors::Loss;
 use crate::many;
-use crate::ready::{close, flush_or_report, resolve};
+use crate::ready::{close, flush_or_report};
 
 type Own<'a, 'py> = &'a Bound<'py, Connection>;
 

@@ -6,6 +6,7 @@ use dqlite_proto::{DecodeError, RowsFrame, ValueRef};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
+use crate::arrow::Kept;
 use crate::errors;
 use crate::projection::{Projection, Result, RowShape, Take, Types};
 use crate::record::{Header, Known, Record};
@@ -18,6 +19,10 @@ pub(crate) struct Collector {
     rows: Py<PyList>,
     tags: Vec<Vec<u8>>,
     failed: Option<PyErr>,
+    /// Rows that were taken so far.
+    seen: usize,
+    /// The messages of a cursor's rows, from which Arrow is made.
+    kept: Kept,
 }
 
 /// Why a frame was not taken: the bytes are wrong, and the connection with them.
@@ -50,6 +55,8 @@ impl Collector {
             rows,
             tags: Vec::new(),
             failed: None,
+            seen: 0,
+            kept: Kept::new(projection.types),
         }
     }
 
@@ -67,7 +74,13 @@ impl Collector {
         if self.failed.is_some() || self.is_satisfied(py) {
             return Ok(());
         }
-        match self.append(py, frame) {
+        let before = self.rows.bind(py).len();
+        let appended = self.append(py, frame);
+        if matches!(self.projection.take, Take::Stream) {
+            let rows = self.rows.bind(py).len() - before;
+            self.kept.keep(frame, rows);
+        }
+        match appended {
             Ok(()) => Ok(()),
             Err(Broken::Wire(error)) => Err(error),
             Err(Broken::Python(error)) => {
@@ -105,6 +118,7 @@ impl Collector {
                     rows: self.rows,
                     rowcount,
                     lastrowid: None,
+                    kept: self.kept,
                 };
                 Ok(Py::new(py, result)?.into_any())
             }
@@ -120,9 +134,20 @@ impl Collector {
         )
     }
 
-    /// The rows so far, exchanged for another list.
-    pub(crate) fn swap_rows(&mut self, rows: Py<PyList>) -> Py<PyList> {
+    /// The rows so far, exchanged for another list; only their messages are kept.
+    pub(crate) fn swap_rows(&mut self, rows: Py<PyList>, count: usize) -> Py<PyList> {
+        self.kept.only(count);
         std::mem::replace(&mut self.rows, rows)
+    }
+
+    /// The messages behind the rows that were swapped last and those that wait.
+    pub(crate) const fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// How many rows it has taken.
+    pub(crate) const fn seen(&self) -> usize {
+        self.seen
     }
 
     /// Why a value could not be read, if one could not.
@@ -152,6 +177,7 @@ impl Collector {
         while cursor.next_into(&mut values)? {
             self.note_tags(&values);
             rows.append(self.row(py, &header, &values)?)?;
+            self.seen += 1;
             if one {
                 break;
             }

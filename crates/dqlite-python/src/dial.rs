@@ -35,7 +35,7 @@ pub(crate) fn dial_blocking(py: Python<'_>, config: &Config, timeout: f64) -> Py
         return Err(error);
     }
     dialled
-        .map(Connection::over)
+        .map(|link| Connection::over(link, config))
         .map_err(|error| errors::client(py, &error))
 }
 
@@ -43,6 +43,7 @@ pub(crate) fn dial_blocking(py: Python<'_>, config: &Config, timeout: f64) -> Py
 #[pyclass(frozen, module = "dqlite._native")]
 pub(crate) struct Dial {
     affinity: Affinity,
+    config: Config,
     shared: Arc<Shared>,
     announced: UnixStream,
 }
@@ -62,10 +63,10 @@ impl Dial {
             given_up: AtomicBool::new(false),
             result: Mutex::default(),
         });
-        let (config, theirs) = (config.client.clone(), Arc::clone(&shared));
+        let (client, theirs) = (config.client.clone(), Arc::clone(&shared));
         let work = move || {
             let mut interrupt = || theirs.given_up.load(Ordering::Acquire);
-            let result = fd::dial(&config, deadline, &mut interrupt);
+            let result = fd::dial(&client, deadline, &mut interrupt);
             *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             // Nobody listens any more if this fails.
             let _ = (&announce).write_all(&[1]);
@@ -76,6 +77,7 @@ impl Dial {
             .map_err(|error| errors::interface(py, format!("start a thread to dial: {error}")))?;
         Ok(Self {
             affinity: Affinity::new("Dial"),
+            config: config.clone(),
             shared,
             announced,
         })
@@ -96,7 +98,7 @@ impl Dial {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         match result {
-            Some(Ok(link)) => Ok(Connection::over(link)),
+            Some(Ok(link)) => Ok(Connection::over(link, &self.config)),
             Some(Err(error)) => Err(errors::client(py, &error)),
             None => Err(errors::interface(
                 py,

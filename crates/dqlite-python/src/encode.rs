@@ -7,6 +7,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
 };
 
+use crate::arrow::Encoded;
 use crate::errors;
 use crate::statement::Statement;
 use crate::temporal;
@@ -44,6 +45,12 @@ pub(crate) fn set(statement: &Statement, set: &Bound<'_, PyAny>, strict: bool) -
         return by_position(statement, &list.to_tuple(), strict);
     }
     let py = set.py();
+    if let Ok(encoded) = set.cast::<Encoded>() {
+        let params = encoded.get().take();
+        let fits = |params: &Params| params.len() == statement.names().len();
+        let refused = || errors::programming(py, "rows of one length are needed");
+        return params.filter(fits).ok_or_else(refused);
+    }
     let one_set = py.import("dqlite._parameters")?.getattr("one_set")?;
     let args = one_set.call1((set,))?.cast_into::<PyTuple>()?;
     parameters(statement, &args, strict)
@@ -96,7 +103,7 @@ fn by_name(statement: &Statement, mapping: &Bound<'_, PyDict>, strict: bool) -> 
 }
 
 /// Appends one value; `label` names it in an error.
-fn bind(
+pub(crate) fn bind(
     params: &mut Params,
     value: &Bound<'_, PyAny>,
     strict: bool,

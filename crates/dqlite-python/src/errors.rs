@@ -92,6 +92,14 @@ pub(crate) fn data(py: Python<'_>, message: impl Into<String>) -> PyErr {
     Raise::new(py, "DataError", message).error()
 }
 
+/// Sessions ended under this statement.
+pub(crate) fn poison(py: Python<'_>) -> PyErr {
+    let text = "two sessions in a row ended under this statement; it is not sent for 10 s";
+    Raise::new(py, "PoisonStatementError", text)
+        .outcome(Outcome::NotSent, Retry::No)
+        .error()
+}
+
 /// The server said no.
 pub(crate) fn failure(
     py: Python<'_>,
@@ -145,6 +153,8 @@ pub(crate) enum Loss {
     Protocol(String),
     /// The peer sends empty messages for ever, until nobody reads them any more.
     Endless(String),
+    /// There are more rows than the caller wants to see.
+    Rows(usize),
     /// The deadline passed, after so many seconds.
     Deadline(f64),
     /// We closed it ourselves.
@@ -198,6 +208,10 @@ pub(crate) fn lost(
         Loss::Protocol(text) | Loss::Endless(text) => {
             ("ProtocolError", format!("answer of {address}: {text}"))
         }
+        Loss::Rows(most) => (
+            "DataError",
+            format!("the statement gives more than max_rows = {most} rows"),
+        ),
         Loss::Connection(text) => (lost_class(outcome, in_transaction), {
             format!("connection to {address} lost: {text}")
         }),
@@ -205,7 +219,7 @@ pub(crate) fn lost(
             format!("connection to {address} was closed before the answer came")
         }),
     };
-    let is_broken = matches!(why, Loss::Protocol(_) | Loss::Endless(_));
+    let is_broken = matches!(why, Loss::Protocol(_) | Loss::Endless(_) | Loss::Rows(_));
     let retry = if is_broken { Retry::No } else { retry };
     let name = if unknown && is_commit {
         "AmbiguousCommitError"

@@ -13,12 +13,14 @@
 //!   lane       whose turn it is, and the short way of a statement
 //! encode, decode, temporal, record, projection, statement, transaction: values and bookkeeping
 //! config, dial   where to connect, and finding the leader
+//! arrow          results and tables in the memory of data frames
 //! cluster, node  administration, supervised nodes
 //! wire           messages, for tools
 //! ```
 
 mod affinity;
 mod answer;
+mod arrow;
 mod batch;
 mod blocking;
 mod call;
@@ -50,12 +52,18 @@ use pyo3::types::PyBytes;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<answer::Answer>()?;
+    module.add_class::<arrow::ArrowSchema>()?;
+    module.add_class::<arrow::ArrowTable>()?;
+    module.add_class::<arrow::Encoded>()?;
+    module.add_class::<arrow::Loader>()?;
+    module.add_function(wrap_pyfunction!(arrow::arrow_stream, module)?)?;
     module.add_class::<cluster::Admin>()?;
     module.add_class::<config::Config>()?;
     module.add_class::<connection::Connection>()?;
     module.add_class::<dial::Dial>()?;
     module.add_class::<lane::Lane>()?;
     module.add_class::<node::Node>()?;
+    module.add_class::<node::NodeEvents>()?;
     module.add_class::<projection::Projection>()?;
     module.add_class::<projection::Result>()?;
     module.add_class::<record::Record>()?;

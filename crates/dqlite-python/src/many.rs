@@ -9,11 +9,12 @@ use pyo3::prelude::*;
 
 use crate::batch::{Batch, Step};
 use crate::blocking::duration;
+use crate::connection::resolve;
 use crate::connection::{Connection, Place};
 use crate::deadline;
 use crate::errors::{self, Loss};
 use crate::projection::Projection;
-use crate::ready::{close, flush_or_report, resolve};
+use crate::ready::{close, flush_or_report};
 use crate::statement::Statement;
 use crate::streaming;
 
@@ -38,6 +39,7 @@ pub(crate) fn submit<'py>(
     let (py, connection) = (own.py(), own.get());
     connection.affinity.check_process(py)?;
     connection.affinity.check_loop(py)?;
+    connection.suspects.check(py, &statement)?;
     let in_transaction = connection.inner().transaction.is_open();
     let mut batch = Batch::new(statement, projection, sets, in_transaction)?;
     let future = connection.affinity.future(py)?;
@@ -135,7 +137,7 @@ pub(crate) fn feed(own: Own<'_, '_>) {
     let Some(link) = inner.link() else {
         drop(inner);
         // The iterator closed the connection under itself.
-        let lost = many.batch.lost(py, &Loss::Closed, &connection.address);
+        let lost = many.batch.lost(py, &Loss::Closed, connection);
         resolve(py, &many.future, Err(lost));
         return;
     };
@@ -180,14 +182,14 @@ pub(crate) fn expire(own: Own<'_, '_>, now: Instant) {
     drop(inner);
     let deadline = many.deadline.unwrap_or(now);
     let why = Loss::Deadline((deadline - many.sent).as_secs_f64());
-    let error = many.batch.lost(py, &why, &connection.address);
+    let error = many.batch.lost(py, &why, connection);
     resolve(py, &many.future, Err(error));
 }
 
 /// Fails the batch of a connection that is gone.
-pub(crate) fn lose(py: Python<'_>, many: Option<Box<Many>>, why: &Loss, address: &str) {
+pub(crate) fn lose(py: Python<'_>, many: Option<Box<Many>>, why: &Loss, home: &Connection) {
     if let Some(mut many) = many {
-        let error = many.batch.lost(py, why, address);
+        let error = many.batch.lost(py, why, home);
         resolve(py, &many.future, Err(error));
     }
 }

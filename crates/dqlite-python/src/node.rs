@@ -1,7 +1,11 @@
 //! A supervised node: the Python face of `dqlite::Node`.
 
-use dqlite::control::Tried;
-use dqlite::{NodeError, Role, Stopped};
+use std::sync::mpsc::Receiver;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use dqlite::control::{FromNode, Tried};
+use dqlite::{Changes, Event, NodeError, Role, Stopped};
 use dqlite_proto::{Outcome, Retry};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -95,6 +99,32 @@ impl Node {
         self.patiently(py, |node, _| node.reload_tls(duration(timeout)))
     }
 
+    #[pyo3(signature = (log_level, trace_sql, slow_statement_ms, leader_probe_limit, timeout))]
+    fn set(
+        &self,
+        py: Python<'_>,
+        log_level: Option<String>,
+        trace_sql: Option<String>,
+        slow_statement_ms: Option<u64>,
+        leader_probe_limit: Option<u32>,
+        timeout: f64,
+    ) -> PyResult<()> {
+        let changes = Changes {
+            log_level,
+            trace_sql,
+            slow_statement_ms,
+            leader_probe_limit,
+        };
+        self.patiently(py, |node, _| node.set(&changes, duration(timeout)))
+    }
+
+    /// Everything that happens from now on.
+    fn events(&self) -> NodeEvents {
+        NodeEvents {
+            receiver: Mutex::new(self.node.events()),
+        }
+    }
+
     fn set_log_level(&self, py: Python<'_>, level: &str, timeout: f64) -> PyResult<()> {
         self.patiently(py, |node, _| node.set_log_level(level, duration(timeout)))
     }
@@ -170,10 +200,41 @@ impl Node {
     }
 
     #[getter]
+    fn url(&self) -> String {
+        self.node.url()
+    }
+
+    #[getter]
     fn socket_path(&self) -> Option<String> {
         self.node
             .socket_path()
             .map(|path| path.display().to_string())
+    }
+}
+
+/// The events of a node, for one reader.
+#[pyclass(frozen, module = "dqlite._native")]
+pub(crate) struct NodeEvents {
+    receiver: Mutex<Receiver<Event>>,
+}
+
+#[pymethods]
+impl NodeEvents {
+    /// The next one as JSON; nothing if none comes in time. Logs and answers are no events here.
+    fn next(&self, py: Python<'_>, timeout: f64) -> Option<String> {
+        let deadline = Instant::now() + duration(timeout);
+        py.detach(|| {
+            let receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match receiver.recv_timeout(left) {
+                    Ok(Event::Control(FromNode::Reply { .. })) => {}
+                    Ok(Event::Control(said)) => return serde_json::to_string(&said).ok(),
+                    Ok(_) => {}
+                    Err(_) => return None,
+                }
+            }
+        })
     }
 }
 

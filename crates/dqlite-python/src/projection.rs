@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
+use crate::arrow::{ArrowTable, Gatherer, Kept, Wish};
 use crate::errors;
 
 /// Which part of a result.
@@ -124,6 +125,8 @@ pub(crate) struct Result {
     pub(crate) rows: Py<PyList>,
     pub(crate) rowcount: i64,
     pub(crate) lastrowid: Option<i64>,
+    /// The messages behind the rows, if they are a cursor's.
+    pub(crate) kept: Kept,
 }
 
 #[pymethods]
@@ -148,6 +151,24 @@ impl Result {
     #[getter]
     fn rows(&self, py: Python<'_>) -> Py<PyList> {
         self.rows.clone_ref(py)
+    }
+
+    /// The last `left` rows as an Arrow table.
+    fn arrow(
+        &self,
+        py: Python<'_>,
+        left: usize,
+        batch_rows: usize,
+        types: Vec<(String, String)>,
+    ) -> PyResult<ArrowTable> {
+        let wish = Wish::of(py, batch_rows, types, true)?;
+        let Some(columns) = &self.columns else {
+            return Ok(ArrowTable::nothing());
+        };
+        let names = columns.iter().map(|name| name.extract(py));
+        let names = names.collect::<PyResult<Vec<String>>>()?;
+        let table = Gatherer::of(py, names, wish, &self.kept, left)?.next(py, true)?;
+        Ok(table.unwrap_or_else(ArrowTable::nothing))
     }
 
     /// Rows changed, or given by RETURNING; -1 where there is no such number.

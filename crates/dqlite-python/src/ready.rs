@@ -15,7 +15,7 @@ use pyo3::types::PyTuple;
 use crate::answer::{Answer, in_callback};
 use crate::blocking::duration;
 use crate::call::Call;
-use crate::connection::{Connection, Place, Waiting};
+use crate::connection::{Connection, Place, Waiting, resolve};
 use crate::deadline;
 use crate::encode;
 use crate::errors::{self, Loss};
@@ -58,6 +58,13 @@ pub(crate) fn is_closed(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
         .is_truthy()
 }
 
+/// Whether the task of trio that runs would be cancelled at its first wait: nothing is sent then.
+fn is_cancelled(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    event_loop
+        .call_method0(intern!(event_loop.py(), "is_cancelled"))?
+        .is_truthy()
+}
+
 /// Sends a statement; `None` if the session is closed or draining and nothing was sent. The turn
 /// is passed on with the answer if that is a success.
 pub(crate) fn submit<'py>(
@@ -72,7 +79,11 @@ pub(crate) fn submit<'py>(
     connection.affinity.check_process(py)?;
     let params = encode::parameters(&statement, args, projection.is_strict())?;
     let event_loop = connection.affinity.check_loop(py)?;
-    let future = Bound::new(py, Answer::new(event_loop.clone().unbind()))?.into_any();
+    let trio = connection.affinity.is_trio();
+    if trio && is_cancelled(event_loop)? {
+        return Ok(None);
+    }
+    let future = Bound::new(py, Answer::new(event_loop.clone().unbind(), trio))?.into_any();
     if statement.is_empty() {
         let nothing = Call::nothing(py, &statement, projection, 0, 0)?;
         if let Some(held) = held {
@@ -81,6 +92,7 @@ pub(crate) fn submit<'py>(
         resolve(py, future.as_unbound(), Ok(nothing));
         return Ok(Some(future));
     }
+    connection.suspects.check(py, &statement)?;
     let sent = Instant::now();
     let deadline = timeout.map(|seconds| sent + duration(seconds));
     let (queued, armed) = {
@@ -92,12 +104,10 @@ pub(crate) fn submit<'py>(
         if inner.drain_until.is_some() {
             return Ok(None);
         }
-        let queued = Call::queue(link.session_mut(), &statement, &params).map(|ticket| {
-            let call = Some(Call::new(
-                statement,
-                projection,
-                inner.transaction.is_open(),
-            ));
+        let id = inner.prepared.id(&statement);
+        let queued = Call::queue(link.session_mut(), &statement, &params, id).map(|ticket| {
+            let call = Call::new(statement, projection, inner.transaction.is_open());
+            let call = Some(call.by(id));
             let future = future.clone().unbind();
             inner.waiting.push_back(Waiting {
                 ticket,
@@ -259,12 +269,17 @@ fn act(own: Own<'_, '_>, event: Event) {
     let (py, connection) = (own.py(), own.get());
     let (Event::Rows { ticket, .. } | Event::Reply { ticket, .. } | Event::Failed { ticket, .. }) =
         event;
+    let mut inner = connection.inner();
+    let Some(event) = inner.prepared_event(ticket, event) else {
+        return;
+    };
+    drop(inner);
     let others = streaming::act(own, ticket, event);
     match others.and_then(|event| many::event(own, ticket, event)) {
         Some(Event::Rows { frame, done, .. }) => rows(own, ticket, &frame, done),
         Some(Event::Reply { response, .. }) => {
             if let Some((waiting, call)) = take_first(connection, ticket) {
-                connection.inner().transaction.succeeded(&call.statement);
+                connection.succeeded(&call.statement);
                 waiting.answer(py, call.finish(py, &response));
             }
         }
@@ -292,13 +307,14 @@ fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
     let mut known = connection.inner().header.clone();
     let taken = call.rows(py, frame, &mut known);
     connection.inner().header = known;
-    if let Err(error) = taken {
+    let taken = taken.map_err(|error| Loss::Protocol(error.to_string()));
+    if let Err(why) = taken.and_then(|()| connection.check_rows(call.seen())) {
         waiting.call = Some(call);
         connection.inner().waiting.push_front(waiting);
-        return lose(own, &Loss::Protocol(error.to_string()));
+        return lose(own, &why);
     }
     if done {
-        connection.inner().transaction.succeeded(&call.statement);
+        connection.succeeded(&call.statement);
         return waiting.answer(py, call.finish_rows(py));
     }
     if call.is_stream() {
@@ -322,7 +338,7 @@ fn rows(own: Own<'_, '_>, ticket: Ticket, frame: &RowsFrame, done: bool) {
 /// The first rows of a result that goes on are there: they are given out.
 fn begin_stream(own: Own<'_, '_>, waiting: Waiting, mut call: Call) {
     let py = own.py();
-    let made = Stream::of(py, &mut call);
+    let made = Stream::of(py, &mut call, own.get().bounds.aside);
     if let Ok(stream) = &made {
         let (ticket, stream) = (waiting.ticket, stream.clone_ref(py));
         own.get().inner().streams.push_back(Streaming {
@@ -348,6 +364,7 @@ fn failed(own: Own<'_, '_>, ticket: Ticket, failure: &Failure) {
         return;
     };
     let verdict = call.judge(failure);
+    connection.suspects.lived(&call.statement);
     connection
         .inner()
         .transaction
@@ -392,45 +409,6 @@ fn settle(own: Own<'_, '_>) -> bool {
     true
 }
 
-impl Waiting {
-    /// The statement has succeeded: resolves the future, passes the turn on. What the values or
-    /// the memory make of that does not change it.
-    fn answer(self, py: Python<'_>, answer: PyResult<Py<PyAny>>) {
-        if answer.is_err() {
-            // Python goes on with the error as if the statement had failed, and has the turn.
-            let Err(error) = answer else { return };
-            return self.refuse(py, error);
-        }
-        // The task may go on at once, and then finds its turn free.
-        if let Some(held) = self.held {
-            held.give(py);
-        }
-        resolve(py, &self.future, answer);
-    }
-
-    /// Fails the future; the turn stays with whoever hears of that, else it is passed on.
-    pub(crate) fn refuse(self, py: Python<'_>, error: PyErr) {
-        let heard = resolve(py, &self.future, Err(error));
-        if let Some(held) = self.held.filter(|_| !heard) {
-            held.give(py);
-        }
-    }
-}
-
-/// Resolves a future; false if somebody did, or gave it up. A closed loop takes no results, and
-/// nobody waits there.
-pub(crate) fn resolve(py: Python<'_>, future: &Py<PyAny>, answer: PyResult<Py<PyAny>>) -> bool {
-    let future = future.bind(py);
-    if let Ok(own) = future.cast::<Answer>() {
-        return Answer::settle(own, answer);
-    }
-    let told = match answer {
-        Ok(value) => future.call_method1(intern!(py, "set_result"), (value,)),
-        Err(error) => future.call_method1(intern!(py, "set_exception"), (error.into_value(py),)),
-    };
-    told.is_ok()
-}
-
 /// Drops the socket because we want to.
 pub(crate) fn close(own: Own<'_, '_>) {
     lose(own, &Loss::Closed);
@@ -468,10 +446,11 @@ pub(crate) fn lose(own: Own<'_, '_>, why: &Loss) {
         let progress = link.session().progress(waiting.ticket);
         if let Some(call) = waiting.call.take() {
             let progress = progress.unwrap_or(Progress::Sent);
+            connection.died(&call.statement, progress, why);
             waiting.refuse(py, call.loss(py, progress, why, &connection.address));
         }
     }
-    many::lose(py, many, why, &connection.address);
+    many::lose(py, many, why, connection);
     streaming::lose_all(py, streams, why, &connection.address);
     for future in drained {
         resolve(py, &future, Ok(py.None()));

@@ -33,6 +33,7 @@ pub(crate) struct Statement {
     returning: bool,
     or_rollback: bool,
     may_write: bool,
+    repeatable: bool,
     names: Vec<Option<String>>,
     savepoint: String,
 }
@@ -73,6 +74,7 @@ impl Statement {
                 returning: false,
                 or_rollback: false,
                 may_write: false,
+                repeatable: false,
                 names: Vec::new(),
                 savepoint: String::new(),
             });
@@ -91,6 +93,9 @@ impl Statement {
             returning: first.returning,
             or_rollback: first.or_rollback,
             may_write: first.may_write(),
+            repeatable: (first.kind == StatementKind::Select || first.kind.counts_rows())
+                && first.has_fixed_columns()
+                && sql.len() <= KNOWN_BYTES_MAX,
             names: names(py, &first.parameters)?,
             savepoint: last_name(first.text),
         })
@@ -124,6 +129,11 @@ impl Statement {
     /// Whether it is worth remembering.
     pub(crate) const fn is_short(&self) -> bool {
         self.sql.len() <= KNOWN_BYTES_MAX
+    }
+
+    /// Whether it may be kept prepared.
+    pub(crate) const fn is_repeatable(&self) -> bool {
+        self.repeatable
     }
 
     /// Its parameters in order, by name without sigil where they have one.

@@ -9,11 +9,11 @@ use dqlite_proto::{Event, Progress, Ticket};
 use pyo3::intern;
 use pyo3::prelude::*;
 
-use crate::connection::{Connection, DRAIN_MAX, give_up};
+use crate::connection::{Connection, DRAIN_MAX, Place, give_up};
 use crate::deadline;
 use crate::errors::Loss;
 use crate::ready::{close, flush_or_report, lose, resume};
-use crate::stream::{self, Stream, Streaming};
+use crate::stream::{Stream, Streaming};
 
 type Own<'a, 'py> = &'a Bound<'py, Connection>;
 
@@ -41,8 +41,10 @@ pub(crate) fn event(py: Python<'_>, connection: &Connection, ticket: Ticket, eve
     match event {
         Event::Rows { frame, done, .. } => {
             let ended = if done { inner.streams.remove(at) } else { None };
-            if let Some(ended) = ended {
-                inner.transaction.succeeded(&ended.call.statement);
+            if let Some(ended) = &ended {
+                drop(inner);
+                connection.succeeded(&ended.call.statement);
+                inner = connection.inner();
             }
             let crowded = inner
                 .link()
@@ -54,11 +56,14 @@ pub(crate) fn event(py: Python<'_>, connection: &Connection, ticket: Ticket, eve
             if let Err(error) = taken {
                 return Took::Broken(Loss::Protocol(error.to_string()));
             }
+            if let Err(why) = connection.check_rows(stream.seen()) {
+                return Took::Broken(why);
+            }
             if crowded && !done && stream.is_overflowing() {
                 inner.streams.retain(|one| one.ticket != ticket);
                 inner.abandon_read(ticket);
                 drop(inner);
-                stream.fail(py, stream::overflow(py));
+                stream.fail(py, stream.overflow(py));
             }
             Took::Yes
         }
@@ -159,6 +164,12 @@ pub(crate) fn leave(own: Own<'_, '_>, stream: &Bound<'_, Stream>) -> PyResult<()
     }
     let left = {
         let mut inner = connection.inner();
+        if matches!(inner.link, Place::Lent(_)) {
+            // Whoever reads must know whose rows these are.
+            drop(inner);
+            stream.get().discard();
+            return Ok(());
+        }
         let at = inner.streams.iter().position(|one| one.stream.is(stream));
         let left = at.and_then(|at| inner.streams.remove(at));
         if let Some(left) = &left {

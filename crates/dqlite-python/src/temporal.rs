@@ -1,5 +1,7 @@
 //! Dates and times: from the wire's text and seconds to Python objects, and back to text.
 
+use std::fmt::Write;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDate, PyDateTime, PyDelta, PyTime, PyTzInfo};
 
@@ -82,6 +84,49 @@ pub(crate) fn from_text<'py>(py: Python<'py>, text: &str) -> PyResult<Option<Bou
     Ok(Some(time.into_any()))
 }
 
+/// What the text of a time column says, as a number.
+pub(crate) enum Moment {
+    /// Days since 1970.
+    Day(i64),
+    /// Microseconds since 1970 at a place unknown.
+    Naive(i64),
+    /// Microseconds since 1970 in UTC.
+    Utc(i64),
+}
+
+/// The text of a DATE, DATETIME or TIMESTAMP column as a number; `None` for a time without a date
+/// and for what is no time.
+pub(crate) fn moment(text: &str) -> Option<Moment> {
+    let mut scan = Scan(text.as_bytes());
+    let day = scan.date()?.epoch_day();
+    if scan.0.is_empty() {
+        return Some(Moment::Day(day));
+    }
+    if !(scan.eat(b' ') || scan.eat(b'T')) {
+        return None;
+    }
+    let time = scan.time()?;
+    let minutes = i64::from(time.hour) * 60 + i64::from(time.minute);
+    let seconds = (day * 1_440 + minutes) * 60 + i64::from(time.second);
+    let at = |offset: i32| (seconds - i64::from(offset)) * 1_000_000 + i64::from(time.micros);
+    Some(match scan.offset()? {
+        Offset::None => Moment::Naive(at(0)),
+        Offset::Utc => Moment::Utc(at(0)),
+        Offset::Seconds(offset) => Moment::Utc(at(offset)),
+    })
+}
+
+/// Appends the text of a day, counted from 1970; `None` outside the years 1 to 9999.
+pub(crate) fn write_day(out: &mut String, day: i64) -> Option<()> {
+    const FIRST: i64 = -719_162;
+    const LAST: i64 = 2_932_896;
+    if !(FIRST..=LAST).contains(&day) {
+        return None;
+    }
+    let Date { year, month, day } = Date::of_epoch_day(day);
+    write!(out, "{year:04}-{month:02}-{day:02}").ok()
+}
+
 fn date_time<'py>(
     py: Python<'py>,
     date: &Date,
@@ -121,6 +166,17 @@ impl Date {
             month: small(month),
             day: small(of_year - (153 * march + 2) / 5 + 1),
         }
+    }
+
+    /// Howard Hinnant's `days_from_civil`.
+    fn epoch_day(&self) -> i64 {
+        let year = i64::from(self.year) - i64::from(self.month <= 2);
+        let era = year.div_euclid(400);
+        let march = (i64::from(self.month) + 9) % 12;
+        let of_year = (153 * march + 2) / 5 + i64::from(self.day) - 1;
+        let year_of_era = year.rem_euclid(400);
+        let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+        era * 146_097 + of_era - 719_468
     }
 
     fn exists(&self) -> bool {

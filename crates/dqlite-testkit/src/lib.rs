@@ -7,6 +7,7 @@
 //! | [`ask`](mod@ask) | one request to one node, behind its client's back |
 //! | [`engine`](mod@engine) | the engine that tests run on |
 //! | [`poison`] | the inputs that kill a stock node, tried on any |
+//! | [`sqlite`] | a SQLite that is not ours, to read what we wrote |
 //! | [`stock`] | stock engines in processes of their own, for comparison |
 //! | [`certificates`] | signers and certificates, good and bad |
 //! | [`raw`] | a client that sends exactly what a test says |
@@ -20,6 +21,7 @@ pub mod fake_server;
 pub mod poison;
 pub mod ports;
 pub mod raw;
+pub mod sqlite;
 pub mod stock;
 
 pub use cluster::Cluster;

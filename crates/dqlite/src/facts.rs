@@ -1,7 +1,9 @@
 //! What is known of a node without asking it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
+use std::thread;
 
 use dqlite_client::{NodeInfo, Role};
 
@@ -93,6 +95,36 @@ impl Node {
     /// behind by 1024 events misses some.
     pub fn events(&self) -> Receiver<Event> {
         self.shared.subscribe()
+    }
+
+    /// Has `tell` called with every event from now on, in a thread of its own that ends with the
+    /// node. A panic in it is logged; it stops neither the events nor the node.
+    ///
+    /// ```no_run
+    /// let node = dqlite::Node::builder("127.0.0.1:9001", "data/n1").build()?;
+    /// node.on_event(|event| println!("{event:?}"));
+    /// node.start()?;
+    /// # Ok::<(), dqlite::NodeError>(())
+    /// ```
+    pub fn on_event(&self, mut tell: impl FnMut(&Event) + Send + 'static) {
+        let events = self.events();
+        let work = move || {
+            for event in events {
+                let told = catch_unwind(AssertUnwindSafe(|| tell(&event)));
+                if told.is_err() {
+                    tracing::error!(target: "dqlite::node", "on_event panicked");
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("dqlite-events".into());
+        if let Err(reason) = thread.spawn(work) {
+            tracing::error!(target: "dqlite::node", "start the thread of on_event: {reason}");
+        }
+    }
+
+    /// Where to connect, with everything that a client needs to know of TLS.
+    pub fn url(&self) -> String {
+        self.settings.url()
     }
 
     /// In the copy of a forked process nothing is known: the lock may be held by a thread that

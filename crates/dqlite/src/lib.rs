@@ -87,10 +87,13 @@ mod restart;
 mod settings;
 mod supervisor;
 mod view;
+mod words;
 
 pub use dqlite_client::*;
 
 pub use builder::NodeBuilder;
+pub use commands::Changes;
 pub use node::Node;
 pub use node_error::{Complaint, NodeError};
 pub use view::{EngineInfo, Event, Leader, Stopped};
+pub use words::{InitialState, LogLevel, OnDamage, TlsVersion, TrailingStrategy, TwoNode};

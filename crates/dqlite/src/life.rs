@@ -28,6 +28,8 @@ const MUTE_TICK: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) ending: Ending,
+    /// It said which version it is.
+    pub(crate) greeted: bool,
     /// It accepted connections at some time.
     pub(crate) served: bool,
     /// The step it was at, as far as can be told from outside.
@@ -50,6 +52,7 @@ impl Report {
     pub(crate) fn unstarted(error: &std::io::Error) -> Self {
         Self {
             ending: Ending::Unknown,
+            greeted: false,
             served: false,
             stage: Stage::Other,
             verdict: Some(format!("start the process: {error}")),
@@ -105,6 +108,7 @@ impl<'a> Life<'a> {
             mute_since: None,
             report: Report {
                 ending: Ending::Unknown,
+                greeted: false,
                 served: false,
                 stage: Stage::Other,
                 verdict: None,
@@ -165,6 +169,7 @@ impl<'a> Life<'a> {
             FromNode::Hello {
                 control, version, ..
             } => {
+                self.report.greeted = true;
                 if !control.contains(&VERSION) {
                     let spoken = control
                         .iter()

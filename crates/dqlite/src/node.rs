@@ -138,13 +138,22 @@ impl Node {
                 Err(self.not_running("it was stopped meanwhile"))
             }
             Waited::TimedOut => {
-                let state = self.shared.view().state.name();
+                let (state, greeted) = {
+                    let view = self.shared.view();
+                    (view.state.name(), view.greeted)
+                };
                 self.stop_within(Duration::ZERO, &mut patient)?;
+                let text = if greeted {
+                    format!("did not serve within {timeout:?}, its state was {state}")
+                } else {
+                    let named = self.settings.named_executable();
+                    format!("{named} said nothing within {timeout:?}: is it a dqlite executable?")
+                };
                 Err(self.failed(Failure {
                     stage: Stage::Start,
-                    text: format!("did not serve within {timeout:?}, its state was {state}"),
+                    text,
                     tried: Vec::new(),
-                    launch: false,
+                    launch: !greeted,
                 }))
             }
             Waited::Interrupted => {

@@ -84,6 +84,7 @@ const fn local(name: &'static str, kind: Kind) -> Known {
 }
 
 const HOUR_MS: u64 = 3_600_000;
+const TRACE_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 const U32: u64 = u32::MAX as u64;
 /// The most entries of the option `cluster`.
 const CLUSTER_MAX: usize = 256;
@@ -142,6 +143,9 @@ pub(crate) const KNOWN: &[Known] = &[
         "log_level",
         Kind::Word(&["error", "warn", "info", "debug", "trace"]),
     ),
+    node("trace_sql", Kind::Word(TRACE_LEVELS)),
+    node("slow_statement_ms", Kind::Whole(0, U32)),
+    node("leader_probe_limit", Kind::Whole(1, 256)),
     local("engine", Kind::Path),
     local("executable", Kind::Path),
     local("start_timeout", Kind::Seconds(0.001, 86_400.0)),

@@ -1,10 +1,13 @@
 //! When a node process that ended is started again. PURE.
 //!
-//! Delays double from 0.1 s to 5 s, ±20 %; a process that lived for a minute clears the count.
+//! Delays double from 0.1 s to 5 s, ±20 %; a process that lived for a minute clears the count. One
+//! that somebody killed is started again at once: that says nothing of its health.
 //! What a restart cannot cure, and a crash loop, end in a reason to give up.
 
 use std::fmt;
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::control::exit;
 
@@ -13,6 +16,8 @@ const DELAY_MAX: Duration = Duration::from_secs(5);
 const JITTER: f64 = 0.2;
 /// The reason to give up begins with this when a restart might have helped.
 const LOOP: &str = "crash loop";
+/// A process that lived this long had come up.
+const UP_AFTER: Duration = Duration::from_millis(500);
 /// A process that lived this long was healthy: earlier crashes no longer count.
 const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 
@@ -45,7 +50,7 @@ impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => match nix::sys::signal::Signal::try_from(*signal) {
+            Self::Signal(signal) => match Signal::try_from(*signal) {
                 Ok(name) => write!(f, "killed by {name}"),
                 Err(_) => write!(f, "killed by signal {signal}"),
             },
@@ -104,7 +109,14 @@ pub(crate) fn decide(history: &[Life], policy: Policy, dice: f64) -> Verdict {
         );
         return Verdict::GiveUp(text);
     }
-    Verdict::Wait(delay(crashes.len(), dice))
+    let doublings = if was_shot(last) { 1 } else { crashes.len() };
+    Verdict::Wait(delay(doublings, dice))
+}
+
+/// Whether somebody killed a process that was up.
+fn was_shot(life: &Life) -> bool {
+    let lived = life.died.duration_since(life.born);
+    life.ending == Ending::Signal(Signal::SIGKILL as i32) && lived >= UP_AFTER
 }
 
 /// Whether a reason to give up is that of a crash loop.
@@ -174,7 +186,19 @@ mod tests {
         }
     }
 
-    const KILLED: Ending = Ending::Signal(9);
+    const KILLED: Ending = Ending::Signal(6);
+
+    #[test]
+    fn whom_somebody_kills_is_started_again_at_once_until_that_is_a_loop() {
+        let shot = (1, Ending::Signal(9));
+        assert_eq!(wait(&[shot]), 100);
+        assert_eq!(wait(&[shot; 5]), 100);
+        assert_eq!(wait(&[(1, KILLED), (1, KILLED), shot]), 100);
+        assert_eq!(wait(&[(1, KILLED), shot, (1, KILLED)]), 400);
+        // Killed before it was up: perhaps for what it needs.
+        assert_eq!(wait(&[(0, Ending::Signal(9)); 3]), 400);
+        assert!(reason(&[shot; 6]).starts_with("crash loop: 6 crashes in 60 s"));
+    }
 
     #[test]
     fn delays_double() {
@@ -210,7 +234,7 @@ mod tests {
         let text = reason(&[(1, KILLED); 6]);
         assert_eq!(
             text,
-            "crash loop: 6 crashes in 60 s, the last: killed by SIGKILL"
+            "crash loop: 6 crashes in 60 s, the last: killed by SIGABRT"
         );
     }
 
@@ -248,7 +272,7 @@ mod tests {
         let Verdict::GiveUp(text) = verdict else {
             panic!("restarted");
         };
-        assert_eq!(text, "killed by SIGKILL; restart is \"never\"");
+        assert_eq!(text, "killed by SIGABRT; restart is \"never\"");
     }
 
     #[test]

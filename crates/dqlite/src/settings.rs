@@ -169,6 +169,36 @@ impl Settings {
         })
     }
 
+    /// Where to connect: with the node's own files, if it speaks TLS.
+    pub(crate) fn url(&self) -> String {
+        let text = |name: &str| self.sent.get(name).and_then(Value::as_str);
+        let files = [
+            ("ca", text("tls_ca")),
+            ("cert", text("tls_cert")),
+            ("key", text("tls_key")),
+            ("server_name", text("tls_server_name")),
+        ];
+        let given = files
+            .iter()
+            .filter_map(|(name, value)| Some((name, (*value)?)));
+        let parts: Vec<String> = given
+            .map(|(name, value)| format!("{name}={}", escaped(value)))
+            .collect();
+        if parts.is_empty() {
+            return format!("dqlite://{}", self.address);
+        }
+        format!("dqlites://{}/?{}", self.address, parts.join("&"))
+    }
+
+    /// The executable in words, for an error about it.
+    pub(crate) fn named_executable(&self) -> String {
+        let found = launch::find(self.executable.as_deref());
+        found.map_or_else(
+            |_| "the executable".to_owned(),
+            |path| path.display().to_string(),
+        )
+    }
+
     pub(crate) fn socket_path(&self) -> Option<PathBuf> {
         self.socket.clone()
     }
@@ -187,6 +217,21 @@ fn stored_id(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     let id = text.lines().find_map(|line| line.strip_prefix("ID:"))?;
     id.trim().parse().ok()
+}
+
+/// A value in a URL.
+fn escaped(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+    value
+        .bytes()
+        .map(|byte| {
+            if plain(byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
 }
 
 /// A path must mean the same after the application changed its working directory.

@@ -156,11 +156,18 @@ impl Supervisor {
         if let Some(fatal) = report.fatal.as_ref().filter(|_| !looped) {
             return fatal.clone();
         }
+        let stranger = !report.greeted && report.verdict.is_none() && report.fatal.is_none();
+        let reason = if stranger {
+            let executable = self.plan.launch.executable.display();
+            format!("{executable} is not a dqlite executable, or not one of this machine: {reason}")
+        } else {
+            reason.to_owned()
+        };
         let said = report.fatal.as_ref().map(|fatal| &fatal.text);
         let mut text = match said.or(report.verdict.as_ref()) {
             Some(said) if looped => format!("{reason}: {said}"),
             Some(said) => said.clone(),
-            None => reason.to_owned(),
+            None => reason,
         };
         if looped {
             text.push_str("; nothing was removed from its data directory: start tries again");
@@ -174,7 +181,7 @@ impl Supervisor {
             stage: report.stage,
             text,
             tried: Vec::new(),
-            launch: false,
+            launch: stranger,
         }
     }
 }

@@ -100,6 +100,8 @@ pub(crate) struct View {
     pub(crate) state: State,
     pub(crate) why: String,
     pub(crate) missing: Vec<Missing>,
+    /// The process has said which version it is.
+    pub(crate) greeted: bool,
     pub(crate) serving: bool,
     pub(crate) ready: bool,
     pub(crate) pid: Option<u32>,
@@ -139,6 +141,7 @@ impl Shared {
             state: State::Stopped,
             why: String::new(),
             missing: Vec::new(),
+            greeted: false,
             serving: false,
             ready: false,
             pid: None,
@@ -258,6 +261,9 @@ impl View {
         self.reset();
         let (state, why) = match &end {
             End::Stopped(stopped) => (State::Stopped, stopped.ending.clone()),
+            End::Failed(failure) if failure.stage == Stage::Removed => {
+                (State::Removed, failure.text.clone())
+            }
             End::Failed(failure) => (State::Failed, failure.text.clone()),
         };
         self.enter(state, &why);
@@ -269,6 +275,7 @@ impl View {
 
     /// Forgets what was true of one process only.
     pub(crate) fn reset(&mut self) {
+        self.greeted = false;
         self.serving = false;
         self.ready = false;
         self.pid = None;
@@ -308,6 +315,7 @@ impl View {
     pub(crate) fn learn(&mut self, said: FromNode) {
         self.publish(&Event::Control(said.clone()));
         match said {
+            FromNode::Hello { .. } => self.greeted = true,
             FromNode::Engine {
                 path,
                 version,

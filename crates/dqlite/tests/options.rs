@@ -54,6 +54,22 @@ const WRONG: &[(&str, &str)] = &[
     ("keepalive", "[3, [3, 3], [0, 3, 3]]"),
     ("user_timeout_ms", "[-1]"),
     ("log_level", r#"["loud"]"#),
+    ("on_damage", r#"["ignore", false]"#),
+    ("max_frame_bytes", "[0, 65535, 1073741825, 1.5]"),
+    ("handshake_timeout", r#"[0.05, 3601, "5"]"#),
+    ("idle_timeout", "[-1, 604801]"),
+    ("idle_in_transaction_timeout", "[-1, 604801]"),
+    ("progress_timeout", "[-1, 3601]"),
+    ("statement_timeout", r#"[-1, 604801, "1"]"#),
+    ("watchdog_timeout", "[-1, 0.5, 3601]"),
+    ("tls_server_name", r#"["", "*.a", 1]"#),
+    ("tls_min_version", r#"["1.1", 1.3]"#),
+    ("tls_admin", r#"["x", [1]]"#),
+    ("tls_reload_interval", "[0, 3601]"),
+    ("tls_max_stream_age", "[-1, 31536001]"),
+    ("trace_sql", r#"["on", true]"#),
+    ("slow_statement_ms", "[-1, 4294967296, 1.5]"),
+    ("leader_probe_limit", "[0, 257]"),
     ("engine", r#"["", false]"#),
     ("executable", r#"["", 1]"#),
     ("start_timeout", r#"[0, -1, "1"]"#),
@@ -74,6 +90,18 @@ fn wrong_values_are_refused_by_name() {
             assert_eq!(found[0].option, *name);
             assert!(!found[0].reason.is_empty());
         }
+    }
+    // One file of TLS alone misses the other two.
+    for name in ["tls_cert", "tls_key", "tls_ca"] {
+        let found = complaints(builder().option(name, "/etc/x.pem"));
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|one| one.option != name && one.reason.contains("go together"))
+        );
+        let found = complaints(builder().option(name, 1));
+        assert!(found.iter().any(|one| one.option == name), "{found:?}");
     }
     let long = complaints(builder().option("data_dir", format!("/{}", "x".repeat(894))));
     assert_eq!(

@@ -1,24 +1,25 @@
-"""One asyncio connection: its server session, whose turn it is, and what is tried again."""
+"""One asynchronous connection: its server session, whose turn it is, and what is tried again."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dqlite import _native, exceptions
 from dqlite._options import Options, Timeout, seconds_left
 from dqlite._retry import Attempts
-from dqlite._state import State
+from dqlite._state import STILL_OPEN, State, conflict_may_have_ended
+from dqlite.aio import _loop
 from dqlite.aio._many import Sets, perform_many
 
 _BLOCKS: Final[ContextVar[tuple[object, ...]]] = ContextVar("dqlite_blocks", default=())
 """The transaction blocks around the running task: its own and those it was started in."""
 
-Pending: TypeAlias = _native.Answer | asyncio.Future[Any]
+if TYPE_CHECKING:
+    Pending: TypeAlias = _native.Answer | _loop.Pending
 
 _ROLLBACK: Final = _native.Projection("result")
 
@@ -35,7 +36,8 @@ class Core(State):
         self.lane = _native.Lane(_BLOCKS, options.timeout)
         super().__init__(options)
         self._block: object | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: _loop.Loop | None = None
+        self.on_connect: Callable[[Core], Awaitable[None]] | None = None
 
     def adopt(self, session: _native.Connection) -> None:
         """Go on with a new session."""
@@ -61,6 +63,7 @@ class Core(State):
         """
         seconds = self.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
+        await _loop.checkpoint()
         inside = await self.take_turn(seconds)
         try:
             return await self._attempt(projection, sql, args, deadline, None)
@@ -151,11 +154,29 @@ class Core(State):
         deadline: float | None,
     ) -> Attempts:
         """Wait until `sql` is worth another attempt; raises `error` if it must not be tried."""
+        if self.session is not None and conflict_may_have_ended(self.session, error):
+            await self._settle(self.session, deadline)
         attempts, pause = self.failed(error, sql, attempts)
         if deadline is not None and monotonic() + pause >= deadline:
             raise error
-        await asyncio.sleep(pause)
+        await _loop.sleep(pause)
         return attempts
+
+    async def _settle(self, session: _native.Connection, deadline: float | None) -> None:
+        """Ask whether a conflict has ended the transaction; a block then can only roll back."""
+        try:
+            for question in STILL_OPEN:
+                left = seconds_left(deadline, monotonic())
+                future = session.submit(_ROLLBACK, question, (), left)
+                if future is None:
+                    return
+                await self.answer(session, future, question)
+        except exceptions.StatementTimeoutError:
+            self.abandoned(STILL_OPEN[0])
+        except exceptions.Error:
+            return  # it is open, or the session is lost
+        if self.lane.is_inside():
+            self.mark(broken=True)
 
     async def answer(self, session: _native.Connection, future: Pending, sql: str) -> Any:
         """Wait for the answer; who is cancelled gives the statement up."""
@@ -169,7 +190,7 @@ class Core(State):
             raise
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
+    def loop(self) -> _loop.Loop | None:
         """The event loop it belongs to, once it has connected."""
         return self._loop
 
@@ -213,10 +234,7 @@ class Core(State):
         if loop is None or loop.is_closed():
             self.terminate()
             return
-        try:
-            inside = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            inside = False
+        inside = _loop.is_inside(loop)
         for call in (self.terminate, *(() if on_lost is None else (partial(on_lost, self),))):
             if inside:
                 call()
@@ -243,8 +261,8 @@ class Core(State):
 
     async def _queue(self, seconds: float | None, *, inside: bool) -> None:
         """Wait for a turn behind those who asked before."""
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[None] = loop.create_future()
+        loop = _loop.running()
+        place: _loop.Pending = loop.create_future()
         self.lane.queue(inside, place)
         timer = None if seconds is None else loop.call_later(seconds, _expire, place)
         try:
@@ -269,14 +287,28 @@ class Core(State):
             await self._drain(session, deadline)
         if session is None or session.closed:
             session = await self._dial(deadline)
+            if self.on_connect is not None:
+                await self._introduce(session, self.on_connect)
             self.adopt(session)
         return session
+
+    async def _introduce(
+        self, session: _native.Connection, greet: Callable[[Core], Awaitable[None]]
+    ) -> None:
+        """Show a new session, as a core that has it and no other, before it is used."""
+        guest = Core(self.options._replace(reconnect=False))
+        guest._loop = self._loop
+        guest.adopt(session)
+        try:
+            await greet(guest)
+        except BaseException:
+            session.terminate()
+            raise
 
     async def _drain(self, session: _native.Connection, deadline: float | None) -> None:
         """Wait until the replies of cancelled calls are read and dropped, or the session is."""
         left = seconds_left(deadline, monotonic())
-        done, _ = await asyncio.wait([session.drained()], timeout=left)
-        if not done:
+        if not await _loop.is_over(session.drained(), left):
             text = "the reply of a cancelled call was not over in time"
             raise exceptions.StatementTimeoutError(text, outcome="not_sent")
 
@@ -296,10 +328,13 @@ class Core(State):
         except exceptions.OperationalError:
             if session.in_transaction:
                 session.terminate()  # which rolls back, too
+        except BaseException:
+            session.terminate()
+            raise
 
     async def _dial(self, deadline: float | None) -> _native.Connection:
         """Dial in a thread without Python; the loop hears of the end through a socket pair."""
-        loop = asyncio.get_running_loop()
+        loop = _loop.running()
         if self._loop not in {None, loop}:
             text = f"connection {self.options.name!r} is bound to a different event loop"
             raise exceptions.InterfaceError(text)
@@ -308,11 +343,11 @@ class Core(State):
         if deadline is not None:
             seconds = min(seconds, max(deadline - monotonic(), 0.0))
         dial = _native.Dial(self.options.config, seconds)
-        done: asyncio.Future[None] = loop.create_future()
+        done: _loop.Pending = loop.create_future()
         loop.add_reader(dial.fileno(), _resolve, done)
         try:
             await done
-        except asyncio.CancelledError:
+        except BaseException:
             dial.cancel()
             raise
         finally:
@@ -322,11 +357,11 @@ class Core(State):
         return session
 
 
-def _resolve(done: asyncio.Future[None]) -> None:
+def _resolve(done: _loop.Pending) -> None:
     if not done.done():
         done.set_result(None)
 
 
-def _expire(place: asyncio.Future[None]) -> None:
+def _expire(place: _loop.Pending) -> None:
     if not place.done():
         place.set_exception(TimeoutError())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import weakref
 from collections import deque
@@ -13,45 +12,26 @@ from typing import Any
 
 from dqlite import exceptions
 from dqlite._options import Options, seconds_left
+from dqlite._pooling import Counters, Limits, crowded, full
+from dqlite.aio import _loop
 from dqlite.aio._core import Core
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How many connections, and how long; times in seconds."""
-
-    min_size: int
-    max_size: int
-    max_waiting: int
-    max_idle: float
-    max_lifetime: float
+from dqlite.aio._hooks import Hooks
 
 
 @dataclass(eq=False, slots=True)
 class _Member:
     core: Core
-    born: float
+    expires: float
     idle_since: float = 0.0
+    initialised: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class _Place:
     """A waiter; its future is given a connection or the right to open one."""
 
-    future: asyncio.Future[_Member | None]
+    future: _loop.Pending
     until: float | None
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened since the pool was made."""
-
-    acquired: int = 0
-    timeouts: int = 0
-    opened: int = 0
-    closed: int = 0
-    leader_changes: int = 0
-    wait_seconds_total: float = 0.0
 
 
 @dataclass(eq=False)
@@ -64,35 +44,49 @@ class Lender:
 
     options: Options
     limits: Limits
+    hooks: Hooks | None = None
     counters: Counters = field(default_factory=Counters)
     closed: bool = False
     size: int = 0
     _idle: list[_Member] = field(default_factory=list["_Member"])
     _lent: dict[Core, _Member] = field(default_factory=dict["Core", "_Member"])
+    _cleaned: set[_Member] = field(default_factory=set["_Member"])
     _waiting: deque[_Place] = field(default_factory=deque["_Place"])
-    _timer: asyncio.TimerHandle | None = None
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set["asyncio.Task[None]"])
-    _loop: asyncio.AbstractEventLoop | None = None
+    _timer: _loop.Timer | None = None
+    _tasks: set[_loop.Task] = field(default_factory=set["_loop.Task"])
+    _bound: _loop.Loop | None = None
     _lost_address: str | None = None
-    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    _leaving: list[_loop.Pending] = field(default_factory=list["_loop.Pending"])
 
     async def open(self) -> None:
         """Open `min_size` connections in parallel; all or nothing."""
         self._bind()
-        opening = [asyncio.ensure_future(self._open(None)) for _ in range(self._reserve_missing())]
-        done = await asyncio.gather(*opening, return_exceptions=True)
-        failed = [error for error in done if isinstance(error, BaseException)]
-        for member in done:
-            if isinstance(member, _Member):
-                self._settle(member)
+        try:
+            done = await _loop.gather(*(self._refill() for _ in range(self._reserve_missing())))
+        except BaseException:
+            self.terminate()
+            raise
+        failed = [error for error in done if error is not None]
         if failed:
             self.terminate()
             raise failed[0]
         self._spawn(_keep(weakref.ref(self)))
 
+    async def fill(self, timeout: float | None) -> None:
+        """Open what is missing up to `min_size`; PoolTimeoutError if that does not succeed."""
+        self._bind()
+        missing = [self._refill(timeout) for _ in range(self._reserve_missing())]
+        for error in await _loop.gather(*missing):
+            if error is not None:
+                text = f"the pool is not open after {timeout} s: {error}"
+                raise exceptions.PoolTimeoutError(text) from error
+
+    async def _refill(self, timeout: float | None = None) -> None:
+        self._settle(await self._open(None if timeout is None else monotonic() + timeout))
+
     def grab(self) -> Core | None:
         """Give out an idle connection, if there is one, whatever has become of its session."""
-        if self.closed or not self._idle:
+        if self.closed or not self._idle or self.hooks is not None:
             return None
         member = self._idle.pop()
         self._lent[member.core] = member
@@ -112,7 +106,7 @@ class Lender:
             waited = await self._wait(timeout)
             member = await self._open(deadline) if waited is None else waited
         try:
-            await member.core.open(seconds_left(deadline, monotonic()))
+            await self._prepare(member, deadline)
         except BaseException:
             self._drop(member)
             raise
@@ -126,7 +120,9 @@ class Lender:
         if member is None:
             text = "this connection is not one of this pool"
             raise exceptions.InterfaceError(text)
-        if core.needs_reset() and not core.closed:
+        unclean = core.needs_reset() or (self.hooks is not None and self.hooks.reset is not None)
+        if unclean and not core.closed:
+            self._cleaned.add(member)
             self._spawn(self._reset(member))
         else:
             self._settle(member)
@@ -139,8 +135,8 @@ class Lender:
 
     def expire(self) -> None:
         """Replace every session: idle ones at their next use, borrowed ones when they return."""
-        for member in (*self._idle, *self._lent.values()):
-            member.born = float("-inf")
+        for member in (*self._idle, *self._cleaned, *self._lent.values()):
+            member.expires = 0.0
         for member in self._idle:
             member.core.terminate()
 
@@ -153,15 +149,28 @@ class Lender:
             "waiting": len(self._waiting),
         }
 
-    async def close(self) -> None:
+    def resize(self, limits: Limits) -> None:
+        """Change the sizes; what is missing is opened soon, what is too many goes when idle."""
+        self.limits = limits
+        while self._idle and self.size > limits.max_size:
+            self._drop(self._idle.pop(0))
+        while self.size < limits.max_size and (waiter := self._next_waiter()) is not None:
+            self.size += 1
+            waiter.set_result(None)
+
+    async def close(self, timeout: float | None = None) -> None:
         """Refuse further use, wait for what is lent, close everything."""
         self._refuse()
+        deadline = None if timeout is None else monotonic() + timeout
         while self._lent:
-            self._quiet.clear()
-            await self._quiet.wait()
+            gone: _loop.Pending = _loop.running().create_future()
+            self._leaving.append(gone)
+            if not await _loop.is_over(gone, seconds_left(deadline, monotonic())):
+                break
         tasks = list(self._tasks)
         self.terminate()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for task in tasks:
+            await _loop.is_over(task, None)
 
     def terminate(self) -> None:
         """Close everything at once."""
@@ -173,7 +182,14 @@ class Lender:
         self._idle.clear()
         self._lent.clear()
         self.size = 0
-        self._quiet.set()
+        self._tell_who_leaves()
+
+    def _tell_who_leaves(self) -> None:
+        """Somebody waits for the end of what is lent."""
+        leaving, self._leaving = self._leaving, []
+        for gone in leaving:
+            if not gone.done():
+                gone.set_result(None)
 
     def discard(self) -> None:
         """Close from whatever thread the collector runs in."""
@@ -182,11 +198,11 @@ class Lender:
             member.core.discard()
 
     def _bind(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop not in {None, loop}:
+        loop = _loop.running()
+        if self._bound not in {None, loop}:
             text = "pool is bound to a different event loop"
             raise exceptions.InterfaceError(text)
-        self._loop = loop
+        self._bound = loop
         if self.closed:
             text = "pool is closed"
             raise exceptions.InterfaceError(text)
@@ -200,19 +216,41 @@ class Lender:
         """Open a connection in a place that `size` counts already."""
         core = Core(self.options)
         core.on_leader_lost = self._leader_lost
+        member = _Member(core, 0.0)
         try:
-            await core.open(seconds_left(deadline, monotonic()))
+            await self._connect(member, deadline)
         except BaseException:
+            core.close()
             self._free_place()
             raise
-        self.counters.opened += 1
-        return _Member(core, monotonic())
+        return member
+
+    async def _connect(self, member: _Member, deadline: float | None) -> None:
+        """See to it that there is a session, and that `init` has seen it."""
+        core = member.core
+        await core.open(seconds_left(deadline, monotonic()))
+        if member.initialised != core.session_number:
+            member.initialised = core.session_number
+            member.expires = self.limits.expires(monotonic())
+            self.counters.opened += 1
+            if self.hooks is not None:
+                await self.hooks.started(core)
+
+    async def _prepare(self, member: _Member, deadline: float | None) -> None:
+        """See to it that a borrower gets a session that is alive, as far as one can tell."""
+        await self._connect(member, deadline)
+        if self.hooks is None or await self.hooks.borrowed(member.core):
+            return
+        member.core.terminate()
+        await self._connect(member, deadline)
+        if not await self.hooks.borrowed(member.core):
+            text = "a new session did not pass the check of the pool"
+            raise exceptions.ConnectionFailedError(text, stage="open")
 
     async def _wait(self, timeout: float | None) -> _Member | None:
         if 0 < self.limits.max_waiting <= len(self._waiting):
-            text = f"{len(self._waiting)} callers wait for a connection of the pool already"
-            raise exceptions.PoolTimeoutError(text, stage="closed")
-        loop = asyncio.get_running_loop()
+            raise crowded(len(self._waiting))
+        loop = _loop.running()
         place = _Place(loop.create_future(), None if timeout is None else loop.time() + timeout)
         self._waiting.append(place)
         begun = loop.time()
@@ -222,25 +260,21 @@ class Lender:
             return await place.future
         except TimeoutError as error:
             self.counters.timeouts += 1
-            text = (
-                f"no connection of the pool became free within {timeout} s "
-                f"(max_size={self.limits.max_size}, in use={len(self._lent)})"
-            )
-            raise exceptions.PoolTimeoutError(text) from error
+            raise full(self.limits, len(self._lent), timeout) from error
         except BaseException:
             self._pass_on(place)
             raise
         finally:
             self.counters.wait_seconds_total += loop.time() - begun
 
-    def _alarm(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+    def _alarm(self, loop: _loop.Loop, at: float) -> None:
         """See to it that waiters are looked after by then; one timer serves them all."""
         if self._timer is None or self._timer.when() > at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = loop.call_at(at, self._overdue, loop)
 
-    def _overdue(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _overdue(self, loop: _loop.Loop) -> None:
         self._timer = None
         now, soonest = loop.time(), None
         for place in list(self._waiting):
@@ -266,7 +300,7 @@ class Lender:
             else:
                 self._settle(member)
 
-    def _next_waiter(self) -> asyncio.Future[_Member | None] | None:
+    def _next_waiter(self) -> _loop.Pending | None:
         while self._waiting:
             future = self._waiting.popleft().future
             if not future.done():
@@ -276,8 +310,9 @@ class Lender:
     def _settle(self, member: _Member) -> None:
         """Hand a clean connection to the next waiter, or let it idle."""
         if self.closed:
-            self._quiet.set()
-        if self.closed or member.core.closed or self._is_old(member):
+            self._tell_who_leaves()
+        crowd = self.size > self.limits.max_size
+        if self.closed or member.core.closed or crowd or self._is_old(member):
             self._drop(member)
             return
         waiter = self._next_waiter()
@@ -288,7 +323,7 @@ class Lender:
         self._idle.append(member)
 
     def _is_old(self, member: _Member) -> bool:
-        return monotonic() - member.born > self.limits.max_lifetime
+        return monotonic() > member.expires
 
     def _drop(self, member: _Member) -> None:
         if not member.core.closed:
@@ -297,7 +332,7 @@ class Lender:
         self._free_place()
 
     def _free_place(self) -> None:
-        self._quiet.set()
+        self._tell_who_leaves()
         waiter = None if self.closed else self._next_waiter()
         if waiter is not None:
             waiter.set_result(None)
@@ -305,8 +340,16 @@ class Lender:
             self.size = max(self.size - 1, 0)
 
     async def _reset(self, member: _Member) -> None:
-        await member.core.reset()
-        self._settle(member)
+        try:
+            if member.core.needs_reset():
+                await member.core.reset()
+            if self.hooks is not None:
+                await self.hooks.returned(member.core)
+        except Exception:  # noqa: BLE001 - nobody waits for this: it costs the connection
+            member.core.close()
+        finally:
+            self._cleaned.discard(member)
+            self._settle(member)
 
     def _leader_lost(self, address: str) -> None:
         """Drop the idle sessions with a node that does not lead any more."""
@@ -324,7 +367,7 @@ class Lender:
             waiter.set_exception(exceptions.InterfaceError(text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
+        task = _loop.start(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -351,4 +394,4 @@ async def _keep(ref: weakref.ref[Lender]) -> None:
         await lender.keep()
         pause = lender.pause()
         del lender
-        await asyncio.sleep(pause)
+        await _loop.sleep(pause)

@@ -1,8 +1,7 @@
-"""`run_transaction` for asyncio: acts on `dqlite._rerun`."""
+"""`run_transaction` for tasks: acts on `dqlite._rerun`."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +17,7 @@ from dqlite._rerun import (
     is_used,
     token_bytes,
 )
+from dqlite.aio import _loop
 from dqlite.transaction import Mode
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def run_transaction(
                 if doubt.error is not None and doubt.error is not error:
                     raise doubt.error from error
                 raise
-            await asyncio.sleep(pause)
+            await _loop.sleep(pause)
         else:
             return result
 

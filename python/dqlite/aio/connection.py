@@ -1,17 +1,34 @@
-"""`Connection` and `connect` for asyncio."""
+"""`Connection` and `connect` for asyncio and trio."""
 
 from __future__ import annotations
 
-import asyncio
 import warnings
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Generator, Iterable
+from collections.abc import (
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
 from types import EllipsisType, TracebackType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from dqlite import _native, exceptions
-from dqlite._options import TLS, Options, Target, Timeout, Types, options
+from dqlite._options import (
+    BUFFERED_BYTES,
+    FRAME_BYTES,
+    TLS,
+    Options,
+    Target,
+    Timeout,
+    Types,
+    options,
+)
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
+from dqlite.aio import _loop
 from dqlite.aio._core import Core
 from dqlite.aio._rerun import run_transaction
 from dqlite.aio.cursor import Cursor, Execution, gathered
@@ -19,6 +36,9 @@ from dqlite.aio.statement import PreparedStatement
 from dqlite.aio.transaction import Transaction
 from dqlite.rows import RowFactory, record_row, shape_of
 from dqlite.transaction import Mode
+
+if TYPE_CHECKING:
+    from dqlite import bulk
 
 _CHANGED: Final = _native.Projection("all", "tuple", "raw")
 
@@ -30,7 +50,7 @@ def refuse_released(*_args: Any) -> NoReturn:
 
 
 class Connection:
-    """A connection to whichever node leads, for the tasks of one event loop.
+    """A connection to whichever node leads, for the tasks of one event loop, or one run of trio.
 
     Calls run one after the other in the order in which they were made; parallel work needs a pool.
     A session that is lost outside a transaction is replaced at the next call. Reads are tried again
@@ -203,7 +223,7 @@ class Connection:
         return PreparedStatement(self, sql)
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop | None:
+    def loop(self) -> _loop.Loop | None:
         """The event loop it belongs to, once it has been used."""
         return None if self._lent is None else self._lent.loop
 
@@ -222,6 +242,26 @@ class Connection:
         """
         changed: Any = await self._core.perform_many(_CHANGED, sql, sets, timeout)
         return changed if isinstance(changed, int) else len(changed)
+
+    async def bulk_load(
+        self,
+        table: str,
+        source: bulk.Source,
+        *,
+        columns: Sequence[str] | None = None,
+        progress: bulk.Progress | None = None,
+        atomic: bool = False,
+        timeout: Timeout = ...,
+    ) -> int:
+        """Insert many rows, as `dqlite.Connection.bulk_load` does; return how many::
+
+        await conn.bulk_load("orders", polars_frame)
+        """
+        from dqlite import bulk  # noqa: PLC0415 - few programs want it
+
+        strict = self._core.options.types == "strict"
+        plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
+        return await bulk.bulk_load_async(self, plan, atomic=atomic, timeout=timeout)
 
     def transaction(
         self,
@@ -366,7 +406,12 @@ def connect(
     row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
+    on_connect: Callable[[Connection], object] | None = None,
     name: str | None = None,
+    statement_cache_size: int = 128,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Connecting:
     """Find the leader, open the database, and return a `Connection`::
 
@@ -378,8 +423,15 @@ def connect(
     deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
     including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
     taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
-    connection ends with its first session. A cluster without a leader is a NoLeaderError, a bad
-    argument a ProgrammingError.
+    connection ends with its first session. `on_connect` is called with each new session, as a
+    connection of its own, before anything else is sent, and awaited if it is a coroutine function:
+    the place for ``PRAGMA foreign_keys = ON``.
+
+    A statement that succeeds a second time is kept prepared in the session, up to
+    `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
+    of more than `max_frame_bytes` a ProtocolError, and ends the session; an unread result of more
+    than `max_buffered_bytes` that is in the way of another statement is an OperationalError. A
+    cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     checked = options(
         target,
@@ -391,11 +443,30 @@ def connect(
         types=types,
         reconnect=reconnect,
         name=name,
+        statement_cache_size=statement_cache_size,
+        max_rows=max_rows,
+        max_frame_bytes=max_frame_bytes,
+        max_buffered_bytes=max_buffered_bytes,
     )
-    return Connecting(_connect(checked, row_factory))
+    return Connecting(_connect(checked, row_factory, on_connect))
 
 
-async def _connect(checked: Options, row_factory: RowFactory | None) -> Connection:
+async def _connect(
+    checked: Options,
+    row_factory: RowFactory | None,
+    on_connect: Callable[[Connection], object] | None,
+) -> Connection:
+    async def greet(core: Core) -> None:
+        guest = Connection(core, row_factory=row_factory)
+        try:
+            result = on_connect(guest) if on_connect is not None else None
+            if isinstance(result, Awaitable):
+                await cast("Awaitable[Any]", result)
+        finally:
+            guest.give_back()
+
     core = Core(checked)
+    if on_connect is not None:
+        core.on_connect = greet
     await core.open()
     return Connection(core, row_factory=row_factory)

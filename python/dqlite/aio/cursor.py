@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from dqlite import _native, exceptions
+from dqlite import _native, arrow, exceptions
 from dqlite._cursor import Gathered, Rows
 from dqlite._options import Timeout
+from dqlite.aio import _loop
 from dqlite.rows import RowFactory
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Cursor(Rows):
         self._factory = factory
         self._session: _native.Connection | None = None
         self._stream: _native.Stream | None = None
+        self._source: tuple[_native.Stream, _native.Connection] | None = None
         self._pending: tuple[str, tuple[Any, ...]] | None = None
         self._prefetch: int | None = None
 
@@ -90,6 +91,56 @@ class Cursor(Rows):
             rows += self._rows
         return rows
 
+    async def fetch_arrow(
+        self, *, batch_rows: int = arrow.BATCH_ROWS, types: arrow.ColumnTypes | None = None
+    ) -> arrow.ArrowTable:
+        """Return the rows that are left as a table of Arrow, as `dqlite.Cursor.fetch_arrow`::
+
+        cursor = await conn.execute("SELECT id, total FROM orders")
+        frame = polars.DataFrame(await cursor.fetch_arrow())
+        """
+        source = await self._to_arrow(batch_rows, types, whole=True)
+        if isinstance(source, arrow.ArrowTable):
+            return source
+        table = await _batch(*source)
+        if table is None:
+            text = "the rest of this result went to Arrow"
+            raise exceptions.InterfaceError(text)
+        return table
+
+    async def fetch_arrow_stream(
+        self, *, batch_rows: int = arrow.BATCH_ROWS, types: arrow.ColumnTypes | None = None
+    ) -> AsyncIterator[arrow.ArrowTable]:
+        """Give the rows that are left as tables of one batch each, as they come::
+
+        async for table in cursor.fetch_arrow_stream():
+            print(table.num_rows)
+
+        The first batch decides the types of the columns unless `types` does.
+        """
+        source = await self._to_arrow(batch_rows, types, whole=False)
+        if isinstance(source, arrow.ArrowTable):
+            yield source
+            return
+        while (table := await _batch(*source)) is not None:
+            yield table
+
+    async def _to_arrow(
+        self, batch_rows: int, types: arrow.ColumnTypes | None, *, whole: bool
+    ) -> arrow.ArrowTable | tuple[_native.Stream, _native.Connection]:
+        """Have what is left gathered as Arrow: the stream it comes from, or all of it."""
+        self._check()
+        await self._start()
+        left, source = self._place.left(), self._source
+        made: arrow.ArrowTable | tuple[_native.Stream, _native.Connection]
+        if source is None:
+            made = arrow.whole(self._result, left, batch_rows, types)
+        else:
+            made = source
+            source[0].to_arrow(left, batch_rows, arrow.pairs(types), whole)
+        self._place.rows = self._rows = iter(())
+        return made
+
     async def close(self) -> None:
         """Let go of the rows; the rest of a result that still comes is dropped. Idempotent."""
         self._leave()
@@ -104,6 +155,7 @@ class Cursor(Rows):
             if self._prefetch is not None:
                 answer.prefetch(self._prefetch)
             self._take(Gathered.described(answer))
+            self._source = None if session is None else (answer, session)
         else:
             self._take(answer)
             self._rows = self._through(self._rows)
@@ -131,7 +183,8 @@ class Cursor(Rows):
         while stream is not None and session is not None:
             rows = stream.take()
             if rows:
-                self._rows = self._through(iter(rows))
+                self._place.rows = iter(rows)
+                self._rows = self._through(self._place.rows)
                 return True
             if stream.done:
                 self._stream = None
@@ -146,6 +199,7 @@ class Cursor(Rows):
         return rows if factory is None else (factory(self, row) for row in rows)
 
     def _leave(self) -> None:
+        self._source = None
         stream, self._stream = self._stream, None
         if stream is not None and not stream.done and self._session is not None:
             self._session.leave(stream)
@@ -187,11 +241,7 @@ class Cursor(Rows):
         loop = connection.loop
         if loop is None or loop.is_closed():
             return
-        try:
-            inside = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            inside = False
-        if inside:
+        if _loop.is_inside(loop):
             session.leave(stream)
         else:
             loop.call_soon_threadsafe(session.leave, stream)
@@ -202,6 +252,18 @@ def gathered(answer: _native.Result | None, factory: RowFactory | None) -> Curso
     cursor = Cursor(None, factory)
     cursor.receive(answer, None)
     return cursor
+
+
+async def _batch(stream: _native.Stream, session: _native.Connection) -> arrow.ArrowTable | None:
+    """Wait for the next batch, or the whole; None at the end."""
+    while True:
+        done = stream.done
+        table = stream.take_arrow()
+        if table is not None or done:
+            return table
+        waiting = session.more(stream)
+        if waiting is not None:
+            await waiting
 
 
 class Execution:

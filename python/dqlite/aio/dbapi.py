@@ -17,7 +17,8 @@ from typing import Any, Final
 from dqlite import _native, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._cursor import Gathered, Rows
-from dqlite._options import TLS, Target, Types, options
+from dqlite._lexed import lexed
+from dqlite._options import BUFFERED_BYTES, FRAME_BYTES, TLS, Target, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.aio._core import Core
 from dqlite.aio._many import perform_many
@@ -79,15 +80,18 @@ class Connection:
 
     def cursor(self) -> Cursor:
         """Return a new cursor."""
+        self._check_open()
         return Cursor(self)
 
     async def commit(self) -> None:
         """Commit the open transaction; nothing happens without one."""
+        self._check_open()
         if self._control.manual and self._core.in_transaction:
             await self._core.perform(_RUN, "COMMIT", ())
 
     async def rollback(self) -> None:
         """Roll the open transaction back; success also if its session is gone."""
+        self._check_open()
         if self._control.manual and self._core.in_transaction:
             await self._core.perform(_RUN, "ROLLBACK", ())
 
@@ -124,11 +128,15 @@ class Connection:
         gathered.add(await perform_many(self._core, projection, sql, map(adapted, sets), ...))
         return gathered
 
+    def _check_open(self) -> None:
+        if self._core.closed:
+            text = "connection is closed"
+            raise exceptions.InterfaceError(text)
+
     async def _imply(self, sql: str) -> None:
         if not self._control.manual:
             return
-        verb = _native.statement_verb(sql)
-        writes = _native.statement_kind(sql) != "read"
+        verb, writes = lexed(sql)
         if self._core.in_transaction:
             self._control.check(verb, writes=writes)
         elif (begin := self._control.begin_before(verb, writes=writes)) is not None:
@@ -221,6 +229,10 @@ async def connect(
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
+    cached_statements: int = 128,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`.
 
@@ -237,7 +249,11 @@ async def connect(
         types=types,
         reconnect=reconnect,
         name=name,
+        statement_cache_size=cached_statements,
+        max_rows=max_rows,
+        max_frame_bytes=max_frame_bytes,
+        max_buffered_bytes=max_buffered_bytes,
     )
-    core = Core(checked)
+    core, control = Core(checked), Control(autocommit, isolation_level)
     await core.open()
-    return Connection(core, Control(autocommit, isolation_level))
+    return Connection(core, control)

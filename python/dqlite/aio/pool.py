@@ -12,19 +12,22 @@ from collections.abc import (
     Iterable,
 )
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from types import EllipsisType, TracebackType
-from typing import Any
+from typing import Any, Final
 
-from dqlite import _native, exceptions
+from dqlite import _native
 from dqlite._options import TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
+from dqlite._pooling import Limits
 from dqlite._rerun import UNSET
-from dqlite.aio._lender import Lender, Limits
+from dqlite.aio._hooks import Hook, Hooks
+from dqlite.aio._lender import Lender
 from dqlite.aio.connection import Connection
 from dqlite.aio.cursor import Cursor, gathered
 from dqlite.rows import RowFactory, record_row, shape_of
 from dqlite.transaction import Mode
+
+CHECK_TIMEOUT_S: Final = 2.0
 
 
 class Pool:
@@ -184,7 +187,7 @@ class Pool:
 
     def get_stats(self) -> dict[str, float]:
         """Return the sizes now, and counters since the pool was made."""
-        return {**self._lender.sizes(), **asdict(self._lender.counters)}
+        return {**self._lender.sizes(), **self._lender.counters.stats()}
 
     async def expire_connections(self) -> None:
         """Replace every session: idle ones at their next use, borrowed ones when they return."""
@@ -194,9 +197,28 @@ class Pool:
         """Whether `close` or `terminate` was called."""
         return self._lender.closed
 
-    async def close(self) -> None:
-        """Refuse further use, wait for what is borrowed, close everything; idempotent."""
-        await self._lender.close()
+    def resize(self, min_size: int, max_size: int | None = None) -> None:
+        """Change the sizes; what is missing is opened soon, what is too many goes when idle."""
+        self._lender.resize(self._lender.limits.resized(min_size, max_size))
+
+    async def wait(self, timeout: float = 30.0) -> None:
+        """Return when `min_size` connections are open; else PoolTimeoutError, in seconds."""
+        await self._lender.fill(timeout)
+
+    @staticmethod
+    async def check_ping(connection: Connection) -> None:
+        """Raise ConnectionFailedError unless the node of a connection answers::
+
+        pool = await dqlite.create_pool(url, check=dqlite.Pool.check_ping)
+        """
+        await connection.fetchval("SELECT 1", timeout=CHECK_TIMEOUT_S)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Refuse further use, wait for what is borrowed, close everything; idempotent.
+
+        What is still out after `timeout` seconds is closed under its borrower's hands.
+        """
+        await self._lender.close(timeout)
 
     def terminate(self) -> None:
         """Close everything at once, borrowed connections included."""
@@ -291,6 +313,10 @@ def create_pool(
     max_waiting: int = 0,
     max_idle: float = 300.0,
     max_lifetime: float = 3600.0,
+    check: Hook | None = None,
+    setup: Hook | None = None,
+    init: Hook | None = None,
+    reset: Hook | None = None,
     database: str | None = None,
     timeout: Timeout = ...,
     tls: TLS | bool | None = None,
@@ -305,12 +331,14 @@ def create_pool(
 
     `min_size` connections are kept open, up to `max_size` are made. Who finds none waits up to
     `acquire_timeout` seconds; with `max_waiting` above 0 no more than so many wait. A connection
-    above `min_size` is closed after `max_idle` seconds without use, any after `max_lifetime`. The
-    rest is as for `dqlite.aio.connect`.
+    above `min_size` is closed after `max_idle` seconds without use, any after `max_lifetime`.
+
+    `init` is called with each connection that has a new session, `check` and then `setup` with each
+    that is borrowed, and `reset` with each that comes back, after what it left open was rolled
+    back; functions or coroutine functions. An Error of `check` costs the connection its session;
+    `Pool.check_ping` is one. The rest is as for `dqlite.aio.connect`.
     """
-    if not 0 <= min_size <= max_size or max_size < 1:
-        text = f"sizes must satisfy 0 <= min_size <= max_size >= 1, got {min_size} and {max_size}"
-        raise exceptions.ProgrammingError(text)
+    limits = Limits(min_size, max_size, max_waiting, max_idle, max_lifetime).checked()
     checked: Options = options(
         target,
         database=database,
@@ -322,5 +350,6 @@ def create_pool(
         reconnect=reconnect,
         name=name,
     )
-    limits = Limits(min_size, max_size, max_waiting, max_idle, max_lifetime)
-    return Pool(Lender(checked, limits), acquire_timeout, row_factory)
+    hooked = any(hook is not None for hook in (init, check, setup, reset))
+    hooks = Hooks(init, check, setup, reset, row_factory) if hooked else None
+    return Pool(Lender(checked, limits, hooks), acquire_timeout, row_factory)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 from dqlite import _native, exceptions
 from dqlite._options import Timeout
+from dqlite.aio import _loop
 from dqlite.transaction import Mode, begin, savepoint
 
 if TYPE_CHECKING:
     from dqlite.aio._core import Core
 
 RUN: Final = _native.Projection("result")
+ROLLBACK_MAX: Final = 5.0
+"""Seconds that rolling back may take in a scope that is cancelled."""
 
 
 class Transaction:
@@ -59,7 +62,8 @@ class Transaction:
             await self._send(f"RELEASE {self._savepoint}" if self._savepoint else "COMMIT")
         except exceptions.Error:
             if self._savepoint is None and self._core.in_transaction:
-                await self._send("ROLLBACK")
+                with _loop.shield(ROLLBACK_MAX):
+                    await self._send("ROLLBACK")
             raise
         finally:
             self._leave()
@@ -68,12 +72,13 @@ class Transaction:
         """Undo everything since `start`; success also if the session is gone."""
         self._check()
         try:
-            if self._savepoint is None:
-                if self._core.in_transaction:
-                    await self._send("ROLLBACK")
-            elif not self._core.broken:
-                await self._send(f"ROLLBACK TO {self._savepoint}")
-                await self._send(f"RELEASE {self._savepoint}")
+            with _loop.shield(ROLLBACK_MAX):
+                if self._savepoint is None:
+                    if self._core.in_transaction:
+                        await self._send("ROLLBACK")
+                elif not self._core.broken:
+                    await self._send(f"ROLLBACK TO {self._savepoint}")
+                    await self._send(f"RELEASE {self._savepoint}")
         finally:
             self._leave()
 

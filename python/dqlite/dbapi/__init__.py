@@ -19,6 +19,7 @@ from typing import Final
 
 from dqlite import _native
 from dqlite._control import LEGACY_TRANSACTION_CONTROL
+from dqlite._lexed import readable
 from dqlite._native import Record as Row
 from dqlite.dbapi._adapt import (
     PARSE_COLNAMES,
@@ -98,7 +99,8 @@ def TimestampFromTicks(ticks: float) -> dt.datetime:  # noqa: N802 - PEP 249 dem
 
 def complete_statement(statement: str) -> bool:
     """Whether the text ends with a finished statement."""
-    return _native.is_complete(statement)
+    with readable():
+        return _native.is_complete(statement)
 
 
 __all__ = [

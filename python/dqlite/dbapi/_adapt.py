@@ -15,7 +15,7 @@ _AS_THEY_ARE: Final = frozenset(
     {type(None), bool, int, float, str, bytes, bytearray, memoryview}
 ) | {dt.datetime, dt.date, dt.time}
 
-_adapters: Final[dict[type, Callable[[Any], Any]]] = {}
+adapters: Final[dict[type, Callable[[Any], Any]]] = {}
 _converters: Final[dict[str, Callable[[bytes], Any]]] = {}
 
 
@@ -25,12 +25,12 @@ class PrepareProtocol:
 
 def register_adapter(type_: type, adapter: Callable[[Any], Any], /) -> None:
     """Have values of exactly this type replaced by ``adapter(value)`` before they are bound."""
-    _adapters[type_] = adapter
+    adapters[type_] = adapter
 
 
 def unregister_adapter(type_: type, /) -> None:
     """Forget the adapter of a type; nothing happens if there is none."""
-    _adapters.pop(type_, None)
+    adapters.pop(type_, None)
 
 
 def register_converter(name: str, converter: Callable[[bytes], Any], /) -> None:
@@ -54,7 +54,7 @@ def has_converters() -> bool:
 
 def adapt(value: Any, proto: type = PrepareProtocol, alt: Any = ..., /) -> Any:
     """Return what is bound for a value; AdapterLookupError (or `alt`) if nothing knows how."""
-    adapter = _adapters.get(_type(value))
+    adapter = adapters.get(_type(value))
     if adapter is not None:
         return adapter(value)
     conform = getattr(value, "__conform__", None)
@@ -87,7 +87,7 @@ def _type(value: Any) -> type[Any]:
 
 def _adapts(value: Any) -> bool:
     kind = _type(value)
-    return kind in _adapters or (kind not in _AS_THEY_ARE and hasattr(value, "__conform__"))
+    return kind in adapters or (kind not in _AS_THEY_ARE and hasattr(value, "__conform__"))
 
 
 def _bindable(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from dqlite import connection, exceptions
 from dqlite._control import LEGACY_TRANSACTION_CONTROL, Control
-from dqlite._options import TLS, Options, Target, Types, options
+from dqlite._options import BUFFERED_BYTES, FRAME_BYTES, TLS, Options, Target, Types, options
 from dqlite.dbapi.cursor import Cursor, check_cursor
 
 
@@ -156,7 +156,7 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
     isolation_level: str | None = "IMMEDIATE",
     check_same_thread: bool = True,  # noqa: ARG001 - sqlite3's signature
     factory: type[Connection] = Connection,
-    cached_statements: int = 128,  # noqa: ARG001 - sqlite3's signature
+    cached_statements: int = 128,
     uri: bool = False,  # noqa: ARG001 - sqlite3's signature
     *,
     autocommit: bool | int = LEGACY_TRANSACTION_CONTROL,
@@ -166,6 +166,9 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
     types: Types = "auto",
     reconnect: bool = True,
     name: str | None = None,
+    max_rows: int | None = None,
+    max_frame_bytes: int = FRAME_BYTES,
+    max_buffered_bytes: int = BUFFERED_BYTES,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`.
 
@@ -176,8 +179,8 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
     With `autocommit` at `LEGACY_TRANSACTION_CONTROL` INSERT, UPDATE, DELETE and REPLACE begin a
     transaction of mode `isolation_level` (None: they do not); with False every statement but
     PRAGMA, VACUUM and ATTACH does, as PEP 249 says; with True none. `detect_types` is as in
-    ``sqlite3``. `check_same_thread`, `cached_statements` and `uri` are accepted and mean nothing
-    here.
+    ``sqlite3``, `cached_statements` the ``statement_cache_size`` of `dqlite.connect`.
+    `check_same_thread` and `uri` are accepted and mean nothing here.
     """
     made = factory(
         options(
@@ -190,6 +193,10 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
             types=types,
             reconnect=reconnect,
             name=name,
+            statement_cache_size=cached_statements,
+            max_rows=max_rows,
+            max_frame_bytes=max_frame_bytes,
+            max_buffered_bytes=max_buffered_bytes,
         ),
         Control(autocommit, isolation_level),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import NotSupportedError
 from django.db.models.sql import compiler
 
 from dqlite.django.expressions import compiled
@@ -12,6 +13,18 @@ from dqlite.django.expressions import compiled
 
 class SQLCompiler(compiler.SQLCompiler):
     """Django's, with the functions of a remote database."""
+
+    def get_from_clause(self) -> Any:
+        """Refuse to lock single rows; a transaction of a cluster locks its whole database."""
+        query = self.query
+        for word in ("nowait", "skip_locked", "of"):
+            if query.select_for_update and getattr(query, f"select_for_update_{word}"):
+                text = (
+                    f"select_for_update({word}=...) is not possible with dqlite: atomic() takes "
+                    "the write lock of the whole database, no rows are locked"
+                )
+                raise NotSupportedError(text)
+        return super().get_from_clause()
 
     def compile(self, node: Any) -> Any:
         """Return the SQL of an expression and its parameters."""

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from sqlalchemy import exc
 from sqlalchemy.engine import URL, make_url
 
+from dqlite._options import TLS
+
 if TYPE_CHECKING:
     from dqlite._options import HasHosts
 
@@ -60,6 +62,7 @@ def target_of(address: URL) -> tuple[Any, dict[str, Any]]:
         name = f"[{address.host}]" if ":" in address.host else address.host
         hosts.insert(0, f"{name}:{port}")
     options = _options(query)
+    _gather_tls(options)
     database = address.database or DEFAULT_DATABASE
     node = options.pop("node", None)
     if hosts:
@@ -72,6 +75,25 @@ def target_of(address: URL) -> tuple[Any, dict[str, Any]]:
             return target, options
     options["database"] = database
     return target, options
+
+
+def _gather_tls(options: dict[str, Any]) -> None:
+    """Make one option of those that are about TLS."""
+    wanted = options.pop("tls", None)
+    files = [options.pop(name, None) for name in ("tls_ca", "tls_cert", "tls_key", "tls_name")]
+    if not any(files):
+        if wanted is not None:
+            options["tls"] = wanted
+        return
+    if wanted is False:
+        text = "a dqlite URL says tls=0 and names certificates"
+        raise exc.ArgumentError(text)
+    if files[0] is None:
+        text = (
+            "a dqlite URL with tls_cert, tls_key or tls_name needs tls_ca, who signs the servers'"
+        )
+        raise exc.ArgumentError(text)
+    options["tls"] = TLS(*files)
 
 
 def _node(name: str) -> HasHosts:
@@ -122,13 +144,29 @@ _KNOWN: Final[Mapping[str, Callable[[str], Any]]] = {
     "busy_timeout": _seconds,
     "session_mode": _word("auto", "immediate", "deferred", "exclusive", "read_only"),
     "ddl_types": _word("safe", "native"),
+    "statement_cache_size": int,
+    "max_rows": _integer,
+    "max_frame_bytes": int,
+    "max_buffered_bytes": int,
+    "tls": _truth,
+    "tls_ca": str,
+    "tls_cert": str,
+    "tls_key": str,
+    "tls_name": str,
     "node": str,
     "name": str,
 }
 
-# Options of an older dialect: where we have the same thing under another name, and where a limit
-# or a check does not exist here, which makes the option true without an effect.
-_RENAMED: Final = {"dial_timeout": "connect_timeout", "attempt_timeout": "connect_timeout"}
+# Other names: those of an older dialect, and those of our own URLs. Where an old limit or check
+# does not exist here, the option is true without an effect.
+_RENAMED: Final = {
+    "dial_timeout": "connect_timeout",
+    "attempt_timeout": "connect_timeout",
+    "ca": "tls_ca",
+    "cert": "tls_cert",
+    "key": "tls_key",
+    "server_name": "tls_name",
+}
 _INERT: Final[Mapping[str, Callable[[str], Any]]] = {
     "close_timeout": _seconds,
     "max_total_rows": _integer,

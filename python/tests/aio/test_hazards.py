@@ -36,19 +36,6 @@ async def ends_soon(url, seconds=5.0):
         return time.monotonic() - begun
 
 
-async def test_cancelled_statement_is_ended_on_the_server(conn, url):
-    await conn.execute("create table t(a)")
-    for _ in range(5):
-        task = asyncio.ensure_future(conn.fetch(f"insert into t {ENDLESS}"))
-        await asyncio.sleep(0.05)
-        task.cancel()
-        await asyncio.wait([task])
-        # The endless write would hold the lock.
-        assert await ends_soon(url) < 4
-    assert conn.session_number == 1
-    assert await conn.fetchval("select count(*) from t") == 0
-
-
 async def test_deadline_ends_the_statement_on_the_server(conn, url):
     await conn.execute("create table t(a)")
     with pytest.raises(dqlite.StatementTimeoutError):
@@ -205,6 +192,46 @@ async def test_server_closes_in_the_middle_of_a_frame(server, database, tmp_path
         await asyncio.to_thread(cutter.close)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1 as a, 'text' as b union all select 2, x'00'",
+        "insert into t values (1)",
+        "select nonsense",
+    ],
+    ids=["read", "write", "failure"],
+)
+async def test_server_closes_at_every_byte_of_a_reply(server, database, tmp_path, sql):
+    cutter = Cutter(tmp_path / "cut", server.address)
+    options = {"database": database, "reconnect": False}
+    try:
+        async with dqlite.aio.connect(cutter, **options) as conn:
+            await conn.execute("create table t(a)")
+            before = cutter.left
+            with contextlib.suppress(dqlite.OperationalError):
+                await conn.execute(sql)
+            size = before - cutter.left
+            assert size > 16
+        for after in range(size):
+            async with dqlite.aio.connect(cutter, **options) as conn:
+                cutter.left = after
+                with pytest.raises(dqlite.ConnectionFailedError) as caught:
+                    await conn.execute(sql)
+                assert caught.value.outcome == ("unknown" if "insert" in sql else "refused")
+                assert conn.address is None
+            cutter.left = 1 << 40
+        with dqlite.connect(cutter, database=database) as sync:
+            for after in range(0, size, 5):
+                assert sync.fetchval("select 1") == 1
+                cutter.left = after
+                with contextlib.suppress(dqlite.Error):
+                    sync.execute(sql, timeout=0.5)
+                cutter.left = 1 << 40
+            assert sync.fetchval("select count(*) from t") >= 0
+    finally:
+        await asyncio.to_thread(cutter.close)
+
+
 PRELOAD = """
 import asyncio, os, sys, dqlite, dqlite.aio
 url = sys.argv[1]
@@ -281,6 +308,34 @@ async def test_processes_started_beside_an_open_connection(conn, url):
         queue.close()
         process.close()
         assert await conn.fetchval("select 1") == 1
+
+
+_inherited = {}
+
+
+def _open_own(url, kept):
+    """Runs in each worker before its first job."""
+    for old in kept:
+        with pytest.raises(dqlite.InterfaceError, match="after fork"):
+            old.fetchval("select 1")
+    _inherited["pool"] = dqlite.ConnectionPool(url, max_size=2)
+
+
+def _square(number):
+    return _inherited["pool"].fetchval("select ? * ?", number, number)
+
+
+def test_workers_with_an_initializer(url):
+    with dqlite.connect(url) as conn, dqlite.ConnectionPool(url, max_size=2) as pool:
+        kept = (conn, pool)
+        assert [one.fetchval("select 1") for one in kept] == [1, 1]
+        context = multiprocessing.get_context("fork")
+        with context.Pool(3, _open_own, (url, kept)) as workers:
+            done = workers.map_async(_square, range(60)).get(50)
+            assert done == [number * number for number in range(60)]
+            workers.close()
+            workers.join()
+        assert [one.fetchval("select 2") for one in kept] == [2, 2]
 
 
 def test_threads_with_loops_of_their_own(url):

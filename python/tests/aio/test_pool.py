@@ -121,6 +121,122 @@ async def test_cancelled_waiters_lose_nothing(pool):
         await pool.release(conn)
 
 
+async def test_a_storm_of_ten_thousand_cancelled_acquires(pool):
+    held = [await pool.acquire() for _ in range(3)]
+    given = 0
+
+    async def borrow():
+        nonlocal given
+        async with pool.acquire(timeout=30):
+            given += 1
+            await asyncio.sleep(0)
+
+    for lot in range(10):
+        tasks = [asyncio.create_task(borrow()) for _ in range(1000)]
+        await asyncio.sleep(0)
+        if held:
+            await pool.release(held.pop())
+        for i, task in enumerate(tasks):
+            task.cancel()
+            if i % 50 == lot:
+                await asyncio.sleep(0)  # some have been served by now
+        await asyncio.wait(tasks)
+    stats = pool.get_stats()
+    assert stats["in_use"] == stats["waiting"] == 0
+    assert pool.get_size() == pool.get_idle_size() == 3
+    assert stats["acquired"] == 3 + given
+    assert await pool.fetchval("select 1") == 1
+
+
+async def test_hooks(url):
+    seen = []
+
+    def hook(word):
+        async def tell(conn):
+            seen.append((word, await conn.fetchval("select 1")))
+
+        return tell
+
+    hooks = {word: hook(word) for word in ("init", "check", "setup", "reset")}
+    async with dqlite.create_pool(url, min_size=1, max_size=1, **hooks) as pool:
+        assert seen == [("init", 1)]
+        seen.clear()
+        async with pool.acquire():
+            seen.append("use")
+        assert await pool.fetchval("select 2", timeout=5) == 2
+        assert seen[:4] == [("check", 1), ("setup", 1), "use", ("reset", 1)]
+        await pool.expire_connections()
+        seen.clear()
+        await pool.fetchval("select 1")
+        assert ("init", 1) in seen
+
+
+async def test_hooks_may_be_plain_functions(url):
+    names = []
+    async with dqlite.create_pool(url, setup=lambda conn: names.append(conn.name)) as pool:
+        assert await pool.fetchval("select 1") == 1
+    assert len(names) == 1
+
+
+async def test_a_failing_check_costs_the_session(url):
+    doubts = [True]
+
+    async def check(conn):
+        if doubts and doubts.pop():
+            raise dqlite.ConnectionFailedError
+        await dqlite.Pool.check_ping(conn)
+
+    async with dqlite.create_pool(url, max_size=1, check=check) as pool, pool.acquire() as conn:
+        assert conn.session_number == 2
+
+
+async def test_a_failing_setup_or_reset_gives_the_place_back(url):
+    def fail(conn):
+        raise KeyError(conn.name)
+
+    async with dqlite.create_pool(url, max_size=1, setup=fail) as pool:
+        for _ in range(3):
+            with pytest.raises(KeyError):
+                await pool.acquire(timeout=5)
+    async with dqlite.create_pool(url, max_size=1, reset=fail) as pool:
+        for _ in range(3):
+            assert await pool.fetchval("select 1") == 1
+
+
+async def test_resize(url):
+    async with dqlite.create_pool(url, min_size=1, max_size=2) as pool:
+        pool.resize(3, 4)
+        await pool.wait(20)
+        assert (pool.get_size(), pool.get_min_size(), pool.get_max_size()) == (3, 3, 4)
+        pool.resize(0, 1)
+        assert pool.get_size() == 1
+        held = await pool.acquire()
+        waiter = asyncio.create_task(pool.fetchval("select 1"))
+        await asyncio.sleep(0)
+        pool.resize(0, 2)
+        assert await waiter == 1
+        await pool.release(held)
+        with pytest.raises(dqlite.ProgrammingError, match="sizes"):
+            pool.resize(2, 1)
+
+
+async def test_close_waits_for_borrowers_only_so_long(url):
+    pool = await dqlite.create_pool(url)
+    held = await pool.acquire()
+    await pool.close(timeout=0.05)
+    with pytest.raises(dqlite.InterfaceError, match="closed"):
+        await held.fetchval("select 1")
+
+
+async def test_an_old_session_is_renewed(url):
+    async with dqlite.create_pool(url, max_size=1, max_lifetime=0.001) as pool:
+        deadline = time.monotonic() + 10
+        while pool.get_stats()["opened"] < 2:
+            assert time.monotonic() < deadline
+            assert await pool.fetchval("select 1") == 1
+        assert pool.get_size() == 1
+
+
 async def test_cancelled_at_the_moment_of_the_handover(pool):
     held = [await pool.acquire() for _ in range(3)]
     waiter = asyncio.create_task(pool.fetchval("select 1"))

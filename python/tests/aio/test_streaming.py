@@ -224,14 +224,14 @@ async def test_iterator_that_raises(conn):
     assert await conn.fetchval("select count(*) from t") == 0
 
 
-async def test_cancelled_executemany(conn):
+async def test_cancelled_executemany(conn, busy, eventually):
     await conn.execute("create table t(a)")
 
     async def forever():
         await conn.executemany("insert into t values (?)", ((i,) for i in range(10**9)))
 
     task = asyncio.create_task(forever())
-    await asyncio.sleep(0.05)
+    await eventually(busy.computes)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

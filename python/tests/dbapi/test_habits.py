@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import dqlite
+import dqlite.aio
 import dqlite.dbapi
 import dqlite.rows
 
@@ -137,11 +138,23 @@ def test_rollback_really_rolls_back(c: Any) -> None:
 
 
 def test_the_autocommit_attribute_works_on_every_python(ours: Any, url: str) -> None:
-    a = dqlite.dbapi.connect(url, autocommit=True)
+    stands_by_itself(lambda **options: dqlite.dbapi.connect(url, **options))
+
+
+if hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL"):
+
+    def test_the_autocommit_attribute_is_that_of_sqlite3(tmp_path: Path) -> None:
+        sqlite3.connect(tmp_path / "x.db").execute(TABLE).connection.close()
+        stands_by_itself(lambda **options: sqlite3.connect(tmp_path / "x.db", **options))
+
+
+def stands_by_itself(connect: Callable[..., Any]) -> None:
+    a, c = connect(autocommit=True), connect()
     a.execute("insert into t(a) values (5)")
     assert not a.in_transaction
-    assert ours.execute("select a from t").fetchone() == (5,)
+    assert c.execute("select a from t").fetchone() == (5,)
     a.close()
+    c.close()
 
 
 def test_iteration_is_lazy_and_can_be_abandoned(c: Any) -> None:
@@ -208,12 +221,12 @@ def test_backup_goes_into_a_connection_and_into_a_file(ours: Any, tmp_path: Path
     assert [entry.name for entry in tmp_path.iterdir() if "copy" in entry.name] == ["copy.db"]
 
 
-def test_the_dump_as_sql_equals_stdlibs(ours: Any) -> None:
-    with ours:
-        ours.execute("insert into t(a, b) values ('it''s', x'00ff')")
+def test_the_dump_as_sql_equals_stdlibs(c: Any) -> None:
+    with c:
+        c.execute("insert into t(a, b) values ('it''s', x'00ff')")
     memory = sqlite3.connect(":memory:")
-    memory.executescript("\n".join(ours.iterdump()))
-    assert list(ours.iterdump()) == list(memory.iterdump())
+    memory.executescript("\n".join(c.iterdump()))
+    assert list(c.iterdump()) == list(memory.iterdump())
     memory.close()
 
 
@@ -255,6 +268,15 @@ def test_psycopgs_row_factories_and_closing_context(url: str) -> None:
     with dqlite.connect(url, row_factory=dqlite.rows.dict_row) as c, c.transaction():
         assert c.execute("select 1 as n").fetchone() == {"n": 1}
     assert c.closed
+
+
+def test_an_embedded_node_takes_three_lines_and_leaves_nothing_behind(
+    tmp_path: Path, addresses: Any, no_children_left: None
+) -> None:
+    with dqlite.Node(addresses(1)[0], tmp_path / "n1") as n, n.connect("app") as c:
+        c.execute("create table x(a)")
+        assert c.fetchval("select count(*) from x") == 0
+    assert not n.is_running
 
 
 def test_threads_share_a_connection_and_a_fork_in_between_is_refused(ours: Any) -> None:
@@ -324,3 +346,67 @@ def test_an_endless_read_is_ended_by_its_deadline(ours: Any) -> None:
         ours.execute(f"{numbers} select count(*) from n", timeout=0.2)
     assert ours.execute("select 1").fetchone() == (1,)
     assert time.monotonic() - started < 10
+
+
+CONFLICTS = [
+    ("", "insert or rollback into t(id) values (1)"),
+    ("create table k(id integer primary key on conflict rollback)", "insert into k values (1)"),
+    (
+        (
+            "create trigger g before insert on t when new.a = 9 "
+            "begin select raise(rollback, 'no'); end"
+        ),
+        "insert into t(a) values (9)",
+    ),
+    ("", "insert or fail into t(id) values (1)"),
+    ("", "insert into t(id) values (1)"),
+]
+
+
+@pytest.mark.parametrize(("schema", "conflict"), CONFLICTS)
+def test_a_conflict_that_rolls_back_ends_the_transaction(
+    c: Any, door: Door, schema: str, conflict: str
+) -> None:
+    c.executescript(schema + ";insert into t(id) values (1)")
+    if "table k" in schema:
+        c.executescript("insert into k values (1)")
+    c.execute("insert into t(a) values ('before')")
+    with pytest.raises(door.module.IntegrityError):
+        c.execute(conflict)
+    ended = "rollback" in schema + conflict
+    assert c.in_transaction is not ended
+    c.execute("insert into t(a) values ('behind')")
+    assert c.in_transaction
+    c.commit()
+    kept = [row[0] for row in c.execute("select a from t where a is not null order by id")]
+    assert kept == (["behind"] if ended else ["before", "behind"])
+
+
+def test_a_block_whose_transaction_was_rolled_back_can_only_roll_back(conn: Any) -> None:
+    conn.execute(TABLE)
+    conn.execute("insert into t(id) values (1)")
+    with pytest.raises(dqlite.OperationalError, match="rolled back"), conn.transaction():
+        conn.execute("insert into t(a) values ('before')")
+        with pytest.raises(dqlite.IntegrityError):
+            conn.execute("insert or rollback into t(id) values (1)")
+        conn.execute("insert into t(a) values ('behind')")
+    assert not conn.in_transaction
+    assert conn.fetchval("select count(*) from t") == 1
+
+
+async def test_the_same_with_asyncio(url: str) -> None:
+    async with dqlite.aio.connect(url) as conn:
+        await conn.execute(TABLE)
+        await conn.execute("insert into t(id) values (1)")
+        with pytest.raises(dqlite.OperationalError, match="rolled back"):
+            async with conn.transaction():
+                await conn.execute("insert into t(a) values ('before')")
+                with pytest.raises(dqlite.IntegrityError):
+                    await conn.execute("insert or rollback into t(id) values (1)")
+                await conn.execute("insert into t(a) values ('behind')")
+        assert not conn.is_in_transaction()
+        await conn.execute("begin")
+        with pytest.raises(dqlite.IntegrityError):
+            await conn.execute("insert or rollback into t(id) values (1)")
+        assert not conn.is_in_transaction()
+        assert await conn.fetchval("select count(*) from t") == 1

@@ -11,7 +11,7 @@ import pytest
 
 import dqlite
 import dqliteclient
-from dqliteclient import DqliteConnection, connect
+from dqliteclient import ConnectionPool, DqliteConnection, ProtocolError, connect
 from dqliteclient.connection import is_no_transaction_error
 
 pytestmark = pytest.mark.cluster
@@ -205,14 +205,6 @@ async def test_server_that_never_answers() -> None:
             await connect(address, timeout=0.2)
 
 
-async def test_dial_func_is_refused_by_name(trio) -> None:
-    async def dial(address: str):
-        return await asyncio.open_connection(*address.split(":"))
-
-    with pytest.raises(dqlite.NotSupportedError, match="dial_func"):
-        await connect(trio.addresses[0], dial_func=dial)
-
-
 async def test_cancelled_call_leaves_the_connection_usable(conn) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
     bounded = f"{endless} LIMIT 2000"
@@ -276,3 +268,46 @@ async def test_a_lost_session_is_lost_until_connect(own_trio) -> None:
     await conn.close()
     async with DqliteConnection(alive) as again:
         assert await again.fetchval("SELECT count(*) FROM t") in {0, 1}
+
+
+NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT {}) SELECT i FROM n"
+
+
+@pytest.mark.parametrize("method", ["fetch", "fetchall", "query_raw", "query_raw_typed"])
+async def test_rows_beyond_the_limit_end_the_session(trio, method) -> None:
+    conn = await connect(trio.addresses[0], max_total_rows=20_000)
+    assert await getattr(conn, method)(NUMBERS.format(20_000))
+    with pytest.raises(ProtocolError, match="max_total_rows=20000") as caught:
+        await getattr(conn, method)(NUMBERS.format(20_001))
+    assert isinstance(caught.value, dqlite.DataError)
+    assert not conn.is_connected
+    await conn.close()
+
+
+async def test_an_endless_result_is_not_read_to_its_end(trio) -> None:
+    endless = NUMBERS.replace("LIMIT {}", "")
+    conn = await connect(trio.addresses[0], max_total_rows=10_000)
+    with pytest.raises(ProtocolError, match="max_total_rows"):
+        await conn.fetchall(endless)
+    await conn.close()
+    conn = await connect(trio.addresses[0], max_continuation_frames=3)
+    with pytest.raises(ProtocolError, match="max_continuation_frames=3"):
+        await conn.fetch(endless)
+    assert not conn.is_connected
+    await conn.connect()
+    assert await conn.fetchval("SELECT 1") == 1
+    await conn.close()
+
+
+async def test_a_message_beyond_the_limit_ends_the_session(trio) -> None:
+    conn = await connect(trio.addresses[0], max_message_size=50_000)
+    assert await conn.fetchval("SELECT length(zeroblob(40000))") == 40_000
+    assert len(await conn.fetchval("SELECT zeroblob(40000)")) == 40_000
+    with pytest.raises(ProtocolError, match=r"max_message_size=50000"):
+        await conn.fetchval("SELECT zeroblob(60000)")
+    assert not conn.is_connected
+    await conn.close()
+    async with ConnectionPool(trio.addresses, max_message_size=50_000) as pool:
+        with pytest.raises(ProtocolError, match=r"max_message_size=50000"):
+            await pool.fetchval("SELECT zeroblob(60000)")
+        assert await pool.fetchval("SELECT 1") == 1

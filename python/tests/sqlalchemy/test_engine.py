@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
 from typing import Any
+from urllib.parse import urlencode
 
 import alembic.command
 import alembic.config
@@ -16,6 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 import dqlite
 import dqlite.sqlalchemy
+from dqlite.node import EXECUTABLE
 from dqlite.sqlalchemy import url as sa_url
 
 metadata = sa.MetaData()
@@ -235,3 +238,105 @@ def test_alembic_changes_a_table_in_batch_mode_and_back(engine: sa.Engine) -> No
         assert c.execute(sa.text("select title, age from people")).all() == [("kept", 7)]
     migrate(lambda table: table.drop_column("age"))
     assert "age" not in {column["name"] for column in sa.inspect(engine).get_columns("people")}
+
+
+def reconnect_until_it_answers(engine: sa.Engine, until: Any) -> None:
+    def answers() -> bool:
+        try:
+            with engine.begin() as c:
+                c.execute(people.insert().values(name=None))
+                return True
+        except exc.OperationalError:
+            return False
+
+    until(answers, 30)
+
+
+def test_a_killed_leader_is_a_disconnect_and_the_pool_goes_on(own_trio: Any, until: Any) -> None:
+    """Each connection of the pool led to the node that died; none of them is lent again."""
+    engine = sa.create_engine(sa_url(own_trio.addresses), pool_size=3)
+    metadata.create_all(engine)
+    several = [engine.connect() for _ in range(3)]
+    for c in several:
+        c.execute(sa.select(people)).all()
+    own_trio.kill_leader()
+    invalidated = 0
+    for c in several:
+        try:
+            until(lambda c=c: c.execute(sa.select(people)).all() is None, 30)
+        except exc.DBAPIError as error:
+            invalidated += error.connection_invalidated
+        c.close()
+    assert invalidated >= 1
+    reconnect_until_it_answers(engine, until)
+    engine.dispose()
+
+
+def test_pre_ping_replaces_connections_to_a_killed_leader(own_trio: Any, until: Any) -> None:
+    engine = sa.create_engine(sa_url(own_trio.addresses), pool_pre_ping=True, pool_size=2)
+    metadata.create_all(engine)
+    with engine.connect() as one, engine.connect() as two:
+        before = {one.connection.dbapi_connection, two.connection.dbapi_connection}
+    dead = own_trio.kill_leader()
+    until(lambda: own_trio.leader().is_running and dead.restarts > 0, 30)
+    with engine.connect() as c:
+        assert c.execute(sa.select(sa.func.count()).select_from(people)).scalar_one() == 0
+        assert c.connection.dbapi_connection not in before
+    engine.dispose()
+
+
+@pytest.fixture
+def secured(tmp_path: Any, addresses: Any) -> Any:
+    """A node that speaks TLS, and the query of a URL with certificates for it."""
+    (address,) = addresses(1)
+    files = tmp_path / "tls"
+    command = [EXECUTABLE, "tls", "init", files, "--node", address]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    own = {"tls_cert": files / "127.0.0.1.pem", "tls_key": files / "127.0.0.1.key"}
+    with dqlite.Node(address, tmp_path / "n", tls_ca=files / "ca.pem", **own) as node:
+        node.wait_ready(30)
+        yield (
+            address,
+            {"ca": files / "ca.pem", "cert": files / "client.pem", "key": files / "client.key"},
+        )
+
+
+@pytest.mark.parametrize("prefix", ["tls_", ""])
+async def test_certificates_stand_in_the_url(secured: Any, prefix: str) -> None:
+    address, files = secured
+    query = urlencode({prefix + name: str(path) for name, path in files.items()})
+    engine = sa.create_engine(f"dqlite://{address}/app?{query}")
+    with engine.connect() as c:
+        assert c.execute(sa.text("select 1")).scalar_one() == 1
+    engine.dispose()
+    other = create_async_engine(f"dqlite+aio://{address}/app?{query}")
+    async with other.connect() as c:
+        assert (await c.execute(sa.text("select 1"))).scalar_one() == 1
+    await other.dispose()
+    made = sa_url(f"dqlites://{address}/app?{query}")
+    engine = sa.create_engine(made)
+    with engine.connect() as c:
+        assert c.execute(sa.text("select 1")).scalar_one() == 1
+    engine.dispose()
+
+
+def test_certificates_without_their_signer_are_refused(secured: Any) -> None:
+    address, files = secured
+    for wrong in (f"tls_cert={files['cert']}", f"tls=0&tls_ca={files['ca']}", "tls=odd"):
+        with pytest.raises(exc.ArgumentError, match="tls"):
+            sa.create_engine(f"dqlite://{address}/app?{wrong}").connect()
+    with pytest.raises(exc.OperationalError):
+        sa.create_engine(f"dqlite://{address}/app?connect_timeout=2").connect()
+
+
+def test_limits_stand_in_the_url(url: str) -> None:
+    limits = "max_rows=2&max_frame_bytes=1000000&max_buffered_bytes=1000000&statement_cache_size=0"
+    engine = sa.create_engine(f"{sa_url(url)}?{limits}")
+    with engine.connect() as c:
+        assert len(c.execute(sa.text("values (1), (2)")).all()) == 2
+        with pytest.raises(exc.DataError):
+            c.execute(sa.text("values (1), (2), (3)")).all()
+    engine.dispose()
+    for wrong in ("max_rows=-1", "max_frame_bytes=few"):
+        with pytest.raises((exc.ArgumentError, exc.ProgrammingError)):
+            sa.create_engine(f"{sa_url(url)}?{wrong}").connect()

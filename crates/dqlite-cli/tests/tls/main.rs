@@ -7,6 +7,7 @@
 
 mod change;
 mod cluster;
+mod dialer;
 mod init;
 mod refusal;
 

@@ -20,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Admin {
     config: Config,
     link: Option<Link>,
+    force: bool,
 }
 
 impl Admin {
@@ -28,7 +29,14 @@ impl Admin {
         Self {
             config: config.clone(),
             link: None,
+            force: false,
         }
+    }
+
+    /// Has the next change done without a look at who answers.
+    pub const fn forced(&mut self) -> &mut Self {
+        self.force = true;
+        self
     }
 
     /// Who leads.
@@ -50,17 +58,20 @@ impl Admin {
         super::members(response, &from)
     }
 
-    /// Adds a node in a role. Done at once if it is there already.
+    /// Adds a node in a role. Done at once if it is there already. One that is to be a voter must
+    /// answer; see [`forced`](Self::forced).
     pub fn add(&mut self, id: u64, address: &str, role: Role) -> Result<()> {
         self.change(Change::add(id, address, role)?)
     }
 
-    /// Gives a member another role; a new voter may need a minute to catch up.
+    /// Gives a member another role. A new voter may need a minute to catch up, and must answer.
     pub fn assign(&mut self, id: u64, role: Role) -> Result<()> {
         self.change(Change::Assign { id, role })
     }
 
-    /// Removes a member. A leader hands leadership over first; the last voter cannot be removed.
+    /// Removes a member. A leader hands leadership over first; a voter is replaced by a stand-by
+    /// or a spare that answers. Refused for the last voter, and where of the voters that stay no
+    /// majority answers; see [`forced`](Self::forced).
     pub fn remove(&mut self, id: u64) -> Result<()> {
         self.change(Change::Remove { id })
     }
@@ -128,7 +139,8 @@ impl Admin {
 
     fn change(&mut self, change: Change) -> Result<()> {
         let deadline = Instant::now() + change.timeout();
-        let mut operation = Operation::new(change, fastrand::u64(..));
+        let force = std::mem::take(&mut self.force);
+        let mut operation = Operation::new(change, fastrand::u64(..)).forced(force);
         loop {
             match operation.next(Instant::now(), deadline)? {
                 Next::Done => return Ok(()),
@@ -136,6 +148,16 @@ impl Admin {
                 Next::Lead => {
                     let (response, from) = self.ask_leader(&Request::cluster(), deadline)?;
                     operation.seen(super::members(response, &from)?, &from);
+                }
+                Next::Reach(nodes) => {
+                    let mut up = Vec::new();
+                    for node in nodes {
+                        let until = Instant::now() + super::REACH_TIMEOUT;
+                        if reaches(&self.config, &node, until) {
+                            up.push(node);
+                        }
+                    }
+                    operation.reached(up);
                 }
                 Next::Ask(request) => {
                     let answer = self.ask_leader(&request, deadline);
@@ -176,6 +198,13 @@ impl Admin {
 
 fn finish<W: Write>(writer: &mut Option<W>) -> io::Result<()> {
     writer.take().map_or(Ok(()), |mut writer| writer.flush())
+}
+
+fn reaches(config: &Config, node: &str, deadline: Instant) -> bool {
+    match Address::parse(node) {
+        Ok(address) => probe(config, &address, deadline).is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Asks one node, leader or not, who leads and who is in its cluster.

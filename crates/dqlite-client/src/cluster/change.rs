@@ -5,6 +5,7 @@
 //!     match operation.next(..) {
 //!         Next::Lead        => find the leader, ask it for the members, operation.seen(..)
 //!         Next::Ask(request) => send it to that leader, operation.answered(..)
+//!         Next::Reach(nodes) => see who of them answers, operation.reached(..)
 //!         Next::Pause(time) => wait
 //!         Next::Done        => return
 //!     }
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use dqlite_proto::{Code, FailureKind, NodeInfo, Outcome, Request, Retry, Role};
 
+use super::caution::{Caution, Wait};
 use crate::address::Address;
 use crate::backoff::Backoff;
 use crate::error::{Error, ErrorKind, Result};
@@ -67,7 +69,8 @@ impl Change {
             }
             | Self::Assign {
                 role: Role::Voter, ..
-            } => PROMOTION_TIMEOUT,
+            }
+            | Self::Remove { .. } => PROMOTION_TIMEOUT,
             _ => TIMEOUT,
         }
     }
@@ -150,7 +153,7 @@ fn last_voter(member: &NodeInfo) -> Error {
     ))
 }
 
-fn refuse(text: String) -> Error {
+pub(super) fn refuse(text: String) -> Error {
     Error::new(ErrorKind::Rejected, text).with_verdict(Outcome::Refused, Retry::No)
 }
 
@@ -161,6 +164,8 @@ pub(crate) enum Next<'c> {
     Lead,
     /// Send this to that leader.
     Ask(Request<'c>),
+    /// See which of these addresses answer.
+    Reach(Vec<String>),
     /// Wait so long.
     Pause(Duration),
     /// It is so.
@@ -179,6 +184,7 @@ pub(crate) struct Operation {
     last: Option<Error>,
     /// Something was sent that may have worked.
     doubtful: bool,
+    caution: Caution,
 }
 
 impl Operation {
@@ -191,7 +197,16 @@ impl Operation {
             pauses: Backoff::new(PAUSE_FIRST, PAUSE_MAX, seed),
             last: None,
             doubtful: false,
+            caution: Caution::default(),
         }
+    }
+
+    /// The same without a look at who answers.
+    pub(crate) fn forced(mut self, force: bool) -> Self {
+        if force {
+            self.caution = Caution::None;
+        }
+        self
     }
 
     /// What to do now; an error when the deadline has passed or it cannot be.
@@ -206,10 +221,28 @@ impl Operation {
             return Ok(Next::Lead);
         };
         let first_leader = *self.first_leader.get_or_insert(leader.id);
-        match self.change.missing(&members, &leader, first_leader)? {
-            Some(request) => Ok(Next::Ask(request)),
-            None => Ok(Next::Done),
+        let Some(request) = self.change.missing(&members, &leader, first_leader)? else {
+            return Ok(Next::Done);
+        };
+        match self
+            .caution
+            .before(&self.change, &request, &members, &leader)?
+        {
+            Wait::No => Ok(Next::Ask(request)),
+            Wait::Reach(nodes) => {
+                self.seen = Some((members, leader));
+                Ok(Next::Reach(nodes))
+            }
+            Wait::Promote(id) => Ok(Next::Ask(Request::Assign {
+                id,
+                role: Role::Voter,
+            })),
         }
+    }
+
+    /// Which addresses answer.
+    pub(crate) fn reached(&mut self, nodes: Vec<String>) {
+        self.caution = Caution::Seen(nodes);
     }
 
     /// The members, as told by the leader at that address.
@@ -238,6 +271,11 @@ impl Operation {
         let Err(error) = answer else {
             return Ok(moves);
         };
+        if self.caution.gives_up() {
+            // The promotion was a kindness; without it the change is judged as it is.
+            self.last = Some(error);
+            return Ok(true);
+        }
         let known = |text: &str| {
             error
                 .failure()

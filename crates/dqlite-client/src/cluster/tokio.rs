@@ -24,6 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Admin {
     config: Config,
     wire: Option<Wire>,
+    force: bool,
 }
 
 impl Admin {
@@ -32,7 +33,14 @@ impl Admin {
         Self {
             config: config.clone(),
             wire: None,
+            force: false,
         }
+    }
+
+    /// Has the next change done without a look at who answers.
+    pub const fn forced(&mut self) -> &mut Self {
+        self.force = true;
+        self
     }
 
     /// Who leads.
@@ -54,17 +62,20 @@ impl Admin {
         super::members(response, &from)
     }
 
-    /// Adds a node in a role. Done at once if it is there already.
+    /// Adds a node in a role. Done at once if it is there already. One that is to be a voter must
+    /// answer; see [`forced`](Self::forced).
     pub async fn add(&mut self, id: u64, address: &str, role: Role) -> Result<()> {
         self.change(Change::add(id, address, role)?).await
     }
 
-    /// Gives a member another role; a new voter may need a minute to catch up.
+    /// Gives a member another role. A new voter may need a minute to catch up, and must answer.
     pub async fn assign(&mut self, id: u64, role: Role) -> Result<()> {
         self.change(Change::Assign { id, role }).await
     }
 
-    /// Removes a member. A leader hands leadership over first; the last voter cannot be removed.
+    /// Removes a member. A leader hands leadership over first; a voter is replaced by a stand-by
+    /// or a spare that answers. Refused for the last voter, and where of the voters that stay no
+    /// majority answers; see [`forced`](Self::forced).
     pub async fn remove(&mut self, id: u64) -> Result<()> {
         self.change(Change::Remove { id }).await
     }
@@ -140,7 +151,8 @@ impl Admin {
 
     async fn change(&mut self, change: Change) -> Result<()> {
         let deadline = clock::now() + change.timeout();
-        let mut operation = Operation::new(change, fastrand::u64(..));
+        let force = std::mem::take(&mut self.force);
+        let mut operation = Operation::new(change, fastrand::u64(..)).forced(force);
         loop {
             match operation.next(clock::now(), deadline)? {
                 Next::Done => return Ok(()),
@@ -148,6 +160,16 @@ impl Admin {
                 Next::Lead => {
                     let (response, from) = self.ask_leader(&Request::cluster(), deadline).await?;
                     operation.seen(super::members(response, &from)?, &from);
+                }
+                Next::Reach(nodes) => {
+                    let mut up = Vec::new();
+                    for node in nodes {
+                        let until = clock::now() + super::REACH_TIMEOUT;
+                        if reaches(&self.config, &node, until).await {
+                            up.push(node);
+                        }
+                    }
+                    operation.reached(up);
                 }
                 Next::Ask(request) => {
                     let answer = self.ask_leader(&request, deadline).await;
@@ -192,6 +214,13 @@ async fn finish<W: AsyncWrite + Unpin>(writer: &mut Option<W>) -> io::Result<()>
     match writer.take() {
         Some(mut writer) => writer.flush().await,
         None => Ok(()),
+    }
+}
+
+async fn reaches(config: &Config, node: &str, deadline: Instant) -> bool {
+    match Address::parse(node) {
+        Ok(address) => probe(config, &address, deadline).await.is_ok(),
+        Err(_) => false,
     }
 }
 

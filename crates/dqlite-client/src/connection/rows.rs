@@ -43,11 +43,16 @@ impl<'c> Rows<'c> {
         })
     }
 
+    /// The next row, if it is here already.
+    pub(super) fn take_ready(&mut self) -> Option<Row> {
+        self.ready.next()
+    }
+
     /// The next row; `None` behind the last one, and behind an error. Its future must not be
     /// dropped: that gives the query up.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         loop {
-            if let Some(row) = self.ready.next() {
+            if let Some(row) = self.take_ready() {
                 return Ok(Some(row));
             }
             if self.stream.has_ended() {

@@ -147,7 +147,8 @@ impl<'c> Transaction<'c> {
     /// Makes everything durable, or a part of the transaction around it.
     ///
     /// An error of kind `CommitUnknown` leaves open whether it is durable. After any other error
-    /// nothing of it happened.
+    /// nothing of it happened; but one whose outcome is Unknown tells of writes behind a conflict
+    /// that, as the schema has it, rolled the transaction back: those have happened.
     pub async fn commit(self) -> Result<()> {
         match self.number {
             0 => self.body.commit().await,

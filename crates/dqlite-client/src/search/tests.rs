@@ -128,6 +128,24 @@ fn whoever_is_named_comes_first() {
 }
 
 #[test]
+fn a_node_behind_a_socket_is_not_dialled_in_another_way() {
+    let now = Instant::now();
+    let hosts = [
+        Address::unix("/run/a", Some(address("a:1"))),
+        Address::unix("/run/b", Some(address("b:1"))),
+    ];
+    let bounds = Bounds::until(Some(now + Duration::from_secs(10)), 7);
+    let last = address("b:1");
+    let search = Search::new(Some(&last), &[member(1, Role::Voter)], &hosts, bounds, now);
+    let mut stage = Stage { now, search };
+    let first = stage.asked();
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].address.path(), hosts[1].path());
+    stage.answer(first[0].id, Answer::Redirect("a:1".to_owned()));
+    assert_eq!(stage.names(), ["/run/a"]);
+}
+
+#[test]
 fn a_chain_of_redirects_ends() {
     let mut stage = Stage::new(None, &[], &["h0:1"]);
     for hop in 1..=3 {

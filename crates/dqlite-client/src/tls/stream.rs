@@ -20,18 +20,18 @@ const HANDSHAKE: u8 = 22;
 
 /// An encrypted connection whose peer is verified.
 #[derive(Debug)]
-pub struct Stream {
-    inner: TlsStream<BufReader<TcpStream>>,
+pub struct Stream<S = TcpStream> {
+    inner: TlsStream<BufReader<S>>,
 }
 
 /// Shakes hands with a server that was dialled as `host`.
 ///
 /// Bound it by a timeout: the server may say nothing at all.
-pub async fn connect(
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     identity: &Identity,
     host: &str,
-    stream: TcpStream,
-) -> Result<Stream, TlsError> {
+    stream: S,
+) -> Result<Stream<S>, TlsError> {
     let (config, seen) = identity.client()?;
     let name = identity.name(host)?;
     let stream = BufReader::with_capacity(READ_BYTES, stream);
@@ -69,7 +69,7 @@ pub async fn accept(
     timeout(limit, shaken).await.map_err(late)?
 }
 
-impl Stream {
+impl<S> Stream<S> {
     /// Who is at the other end.
     pub fn peer(&self) -> Option<Peer> {
         let (_, state) = self.inner.get_ref();
@@ -80,12 +80,18 @@ impl Stream {
     }
 
     /// The socket below.
-    pub fn socket(&self) -> &TcpStream {
+    pub fn socket(&self) -> &S
+    where
+        S: AsyncRead,
+    {
         self.inner.get_ref().0.get_ref()
     }
 
     /// Whether bytes have been read from the socket that nobody has asked for yet.
-    pub(crate) fn holds_bytes(&self) -> bool {
+    pub(crate) fn holds_bytes(&self) -> bool
+    where
+        S: AsyncRead,
+    {
         !self.inner.get_ref().0.buffer().is_empty()
     }
 }
@@ -106,7 +112,7 @@ fn reworded<T>(polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
     polled.map_err(|error| TlsError::within(&error).map_or(error, TlsError::into_io))
 }
 
-impl AsyncRead for Stream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -126,7 +132,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -88,7 +88,7 @@ fn changes_are_confirmed_and_may_be_repeated() {
         "the second call found it done"
     );
     assert_eq!(members.lock().unwrap()[1].role, Role::StandBy);
-    let assigned = both!(config, |admin| admin.assign(7, Role::Voter));
+    let assigned = both!(config, |admin| admin.assign(7, Role::Spare));
     assert!(assigned.into_iter().all(|result| result.is_ok()));
     assert_eq!(
         server.count(RequestKind::ASSIGN),

@@ -9,7 +9,7 @@ use dqlite_client::pool::Options;
 use dqlite_client::{Address, Config, Error, ErrorKind, Outcome, Pool};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::world::{NODES, Op, Shared, address, lock};
+use crate::world::{Flaw, NODES, Op, Shared, address, lock};
 
 /// Time for a call, to connect, and to get a connection.
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -109,7 +109,8 @@ impl Caller {
             sleep(Duration::from_millis(self.random.u64(0..300))).await;
             let started = Instant::now();
             let (call, calls) = match self.random.u8(0..12) {
-                0..5 => (self.single().await, 2),
+                0..3 => (self.single().await, 2),
+                3..5 => (self.hurried().await, 2),
                 5..7 => (self.in_transaction().await, 6),
                 7..9 => (self.rerun().await, 20),
                 9..11 => (self.given_up().await, 2),
@@ -122,6 +123,10 @@ impl Caller {
             }
             lock(&self.world).note(call, u64::try_from(elapsed.as_micros()).unwrap_or(0));
         }
+    }
+
+    fn flaw(&self) -> Flaw {
+        lock(&self.world).flaw
     }
 
     fn op(&mut self) -> Op {
@@ -140,9 +145,10 @@ impl Caller {
             match &result {
                 Ok(_) => self.told(*op, Told::Done, call),
                 Err(error) => {
-                    let told = match error.outcome() {
-                        Outcome::NotSent | Outcome::Refused => Told::NotDone,
-                        Outcome::Unknown => Told::Unknown,
+                    let told = match (error.outcome(), self.flaw()) {
+                        (Outcome::Unknown, Flaw::Believes) => Told::Done,
+                        (Outcome::Unknown, flaw) if flaw != Flaw::Denies => Told::Unknown,
+                        _ => Told::NotDone,
                     };
                     self.told(*op, told, &format!("{call}: {error:?}"));
                 }
@@ -159,9 +165,28 @@ impl Caller {
     /// One statement, on any connection.
     async fn single(&mut self) -> &'static str {
         let op = self.op();
-        let result = self.pool.execute(&insert(op), ()).await;
+        let mut result = self.pool.execute(&insert(op), ()).await;
+        let unknown = |error: &Error| error.outcome() == Outcome::Unknown;
+        if self.flaw() == Flaw::Repeats && result.as_ref().is_err_and(unknown) {
+            result = self.pool.execute(&insert(op), ()).await;
+        }
+        if self.flaw() == Flaw::Dawdles && result.is_err() {
+            sleep(TIMEOUT * 2).await;
+        }
         self.judge(&[op], result, "single");
         "single"
+    }
+
+    /// One statement that has less time than it may need.
+    async fn hurried(&mut self) -> &'static str {
+        let op = self.op();
+        let time = Duration::from_millis(self.random.u64(20..200));
+        let result = match self.pool.get().await {
+            Ok(mut connection) => connection.within(time).execute(&insert(op), ()).await,
+            Err(error) => Err(error),
+        };
+        self.judge(&[op], result, "hurried");
+        "hurried"
     }
 
     /// A transaction by hand, on a connection that must not lead to a former leader.

@@ -9,6 +9,9 @@
 //! - every call is back at its deadline;
 //! - a pool lends no connection to a leader that it knows to be a former one, and gets all back.
 //!
+//! Some nodes end statements on INTERRUPT as ours do, some are stock. Flaws planted on purpose show
+//! that a breach would be found.
+//!
 //! `DQLITE_SIM_SEEDS` is the number of seeds, `DQLITE_SIM_SEED` runs one of them again.
 
 mod client;
@@ -23,13 +26,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use client::{Book, Told};
-use world::{NODES, Shared, World, host, lock};
+use world::{Flaw, NODES, Shared, World, host, lock};
 
 /// Seeds where nothing else is said.
 const SEEDS: u64 = 1000;
 /// Time in which the world is not at rest.
 const UNREST_MS: u64 = 3000;
 const FAILURES_MAX: usize = 10;
+/// Seeds within which a flaw must be found.
+const FLAW_SEEDS: u64 = 200;
 
 /// What befalls the world.
 #[derive(Clone, Copy, Debug)]
@@ -166,8 +171,14 @@ struct Report {
 
 /// Plays one seed.
 fn play(seed: u64) -> Report {
+    play_with(seed, Flaw::None)
+}
+
+/// The same with something wrong.
+fn play_with(seed: u64, flaw: Flaw) -> Report {
     fastrand::seed(seed);
     let world: Shared = Arc::new(Mutex::new(World::new(seed)));
+    lock(&world).flaw = flaw;
     let book = Book::default();
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
@@ -294,6 +305,25 @@ fn nothing_is_lost_or_done_twice_whatever_happens() {
     }
     assert!(failures.is_empty(), "{} seeds failed", failures.len());
     assert!(seeds < 100 || acknowledged > 10 * usize::try_from(seeds).expect("small"));
+}
+
+/// A check that never fails proves nothing: each of these is found within a few seeds.
+#[test]
+fn what_is_wrong_on_purpose_is_found() {
+    for flaw in [
+        Flaw::Repeats,
+        Flaw::Denies,
+        Flaw::Believes,
+        Flaw::EndedAndDone,
+        Flaw::Dawdles,
+    ] {
+        let found = (0..FLAW_SEEDS).find(|seed| !play_with(*seed, flaw).complaints.is_empty());
+        eprintln!("{flaw:?} is found by seed {found:?}");
+        assert!(
+            found.is_some(),
+            "{flaw:?} is not found by {FLAW_SEEDS} seeds"
+        );
+    }
 }
 
 #[test]

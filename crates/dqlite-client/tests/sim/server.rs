@@ -4,14 +4,17 @@ use std::io;
 use std::time::Duration;
 
 use dqlite_client::proto::{
-    Capabilities, Code, Columns, Failure, Header, NodeInfo, Request, Response, Role, RowsFrame,
+    Code, Columns, Failure, Header, NodeInfo, Request, RequestKind, Response, Role, RowsFrame,
     ValueRef,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::time::sleep;
+use turmoil::net::tcp::OwnedReadHalf;
 use turmoil::net::{TcpListener, TcpStream};
 
-use crate::world::{NODES, Op, Shared, address, lock};
+use crate::world::{Flaw, NODES, Op, Shared, address, lock};
 
 /// What one connection has opened.
 #[derive(Debug, Default)]
@@ -34,16 +37,14 @@ pub(crate) async fn run(node: usize, world: Shared) -> turmoil::Result {
     }
 }
 
-async fn converse(mut stream: TcpStream, node: usize, world: &Shared) -> io::Result<()> {
-    let mut word = [0; 8];
-    stream.read_exact(&mut word).await?;
+/// Reads requests while others are answered, because INTERRUPT overtakes them.
+async fn converse(stream: TcpStream, node: usize, world: &Shared) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let (sender, mut requests) = unbounded_channel();
+    let (end, ended) = watch::channel(0);
+    tokio::spawn(hear(reader, sender, end));
     let mut session = Session::default();
-    loop {
-        stream.read_exact(&mut word).await?;
-        let header = Header::decode(word);
-        let size = usize::try_from(header.body_bytes()).unwrap_or(usize::MAX);
-        let mut body = vec![0; size];
-        stream.read_exact(&mut body).await?;
+    while let Some((number, header, body)) = requests.recv().await {
         let request = Request::decode(header, &body).map_err(io::Error::other)?;
         let kind = u64::from(header.kind);
         let pause = {
@@ -51,16 +52,77 @@ async fn converse(mut stream: TcpStream, node: usize, world: &Shared) -> io::Res
             world.note("request", kind << 8 | node as u64);
             world.nodes[node].pause
         };
-        if !pause.is_zero() {
-            sleep(pause).await;
-        }
-        let Some(response) = answer(&request, node, &mut session, world).await else {
+        let mut turn = Turn {
+            number,
+            ended: ended.clone(),
+        };
+        let ended = turn.is_ended_within(pause).await;
+        let response = if ended && is_statement(&request) {
+            Some(fail(Code::INTERRUPT, "interrupted"))
+        } else {
+            answer(&request, node, &mut session, world, &mut turn).await
+        };
+        let Some(response) = response else {
             return Ok(());
         };
         let mut bytes = Vec::new();
         response.encode(&mut bytes);
-        stream.write_all(&bytes).await?;
+        writer.write_all(&bytes).await?;
     }
+    Ok(())
+}
+
+/// A request by its number, and which ones are to be ended.
+struct Turn {
+    number: u64,
+    ended: watch::Receiver<u64>,
+}
+
+impl Turn {
+    /// Waits; `true` if the request is to be ended meanwhile.
+    async fn is_ended_within(&mut self, time: Duration) -> bool {
+        let number = self.number;
+        tokio::select! {
+            biased;
+            Ok(_) = self.ended.wait_for(|until| *until >= number) => true,
+            () = sleep(time) => false,
+        }
+    }
+}
+
+type Heard = (u64, Header, Vec<u8>);
+
+async fn hear(
+    mut reader: OwnedReadHalf,
+    requests: UnboundedSender<Heard>,
+    end: watch::Sender<u64>,
+) -> io::Result<()> {
+    let mut word = [0; 8];
+    reader.read_exact(&mut word).await?;
+    for number in 1.. {
+        reader.read_exact(&mut word).await?;
+        let header = Header::decode(word);
+        let size = usize::try_from(header.body_bytes()).unwrap_or(usize::MAX);
+        let mut body = vec![0; size];
+        reader.read_exact(&mut body).await?;
+        if RequestKind(header.kind) == RequestKind::INTERRUPT {
+            end.send_replace(number);
+        }
+        // Nobody answers any more.
+        drop(requests.send((number, header, body)));
+    }
+    Ok(())
+}
+
+/// Whether INTERRUPT ends it.
+const fn is_statement(request: &Request<'_>) -> bool {
+    matches!(
+        request,
+        Request::Exec { .. }
+            | Request::ExecSql { .. }
+            | Request::Query { .. }
+            | Request::QuerySql { .. }
+    )
 }
 
 fn fail(code: Code, message: &str) -> Response {
@@ -74,6 +136,7 @@ async fn answer(
     node: usize,
     session: &mut Session,
     world: &Shared,
+    turn: &mut Turn,
 ) -> Option<Response> {
     let itself = lock(world).nodes[node];
     Some(match *request {
@@ -88,7 +151,7 @@ async fn answer(
             },
         },
         Request::Client { .. } => Response::Welcome {
-            heartbeat_timeout_ms: Capabilities::default().to_welcome(),
+            heartbeat_timeout_ms: itself.capabilities.to_welcome(),
         },
         Request::Cluster { .. } => Response::Servers((0..NODES).map(member).collect()),
         Request::Open { .. } if itself.leader == Some(node) => {
@@ -108,11 +171,11 @@ async fn answer(
             }
         }
         Request::ExecSql { sql, .. } | Request::QuerySql { sql, .. } => {
-            return statement(sql, node, session, world).await;
+            return statement(sql, node, session, world, turn).await;
         }
         Request::Exec { statement: id, .. } | Request::Query { statement: id, .. } => {
             let sql = session.statements.get(id as usize)?.clone();
-            return statement(&sql, node, session, world).await;
+            return statement(&sql, node, session, world, turn).await;
         }
         _ => Response::Empty,
     })
@@ -131,6 +194,7 @@ async fn statement(
     node: usize,
     session: &mut Session,
     world: &Shared,
+    turn: &mut Turn,
 ) -> Option<Response> {
     let itself = lock(world).nodes[node];
     let leads = itself.leader == Some(node);
@@ -154,7 +218,13 @@ async fn statement(
         }
         "ROLLBACK" => {}
         "COMMIT" => match session.transaction.take() {
-            Some(ops) => return commit(&ops, node, term, world).await,
+            Some(ops) => {
+                let answer = commit(&ops, node, term, world, turn).await;
+                if matches!(&answer, Some(Response::Failure(why)) if why.code == Code::INTERRUPT) {
+                    session.transaction = Some(ops);
+                }
+                return answer;
+            }
             None => {
                 return Some(fail(
                     Code::ERROR,
@@ -168,9 +238,15 @@ async fn statement(
             }
             let digits = sql.trim_end_matches(')').rsplit('(').next()?;
             let op: Op = digits.parse().ok()?;
-            match &mut session.transaction {
-                Some(ops) => ops.push(op),
-                None => return commit(&[op], node, term, world).await,
+            let Some(ops) = &mut session.transaction else {
+                return commit(&[op], node, term, world, turn).await;
+            };
+            ops.push(op);
+            let thinking = Duration::from_millis(lock(world).random.u64(0..10));
+            if turn.is_ended_within(thinking).await {
+                // A write that is ended takes its transaction with it.
+                session.transaction = None;
+                return Some(fail(Code::INTERRUPT, "interrupted"));
             }
         }
         _ => return read(node, term, world).await,
@@ -178,13 +254,27 @@ async fn statement(
     Some(done)
 }
 
-/// Has a write decided by the cluster.
-async fn commit(ops: &[Op], node: usize, term: u64, world: &Shared) -> Option<Response> {
+/// Has a write decided by the cluster. Once it is proposed nothing ends it.
+async fn commit(
+    ops: &[Op],
+    node: usize,
+    term: u64,
+    world: &Shared,
+    turn: &mut Turn,
+) -> Option<Response> {
     let (thinking, fate) = {
         let mut world = lock(world);
-        (world.random.u64(0..40), world.random.u8(..))
+        let longest = if world.random.u8(..) < 30 { 400 } else { 40 };
+        (world.random.u64(0..longest), world.random.u8(..))
     };
-    sleep(Duration::from_millis(thinking)).await;
+    if turn.is_ended_within(Duration::from_millis(thinking)).await {
+        let mut world = lock(world);
+        world.note("ended", ops[..].first().copied().unwrap_or_default());
+        if world.flaw == Flaw::EndedAndDone {
+            world.apply(ops);
+        }
+        return Some(fail(Code::INTERRUPT, "interrupted"));
+    }
     while lock(world).nodes[node].is_cut {
         sleep(Duration::from_millis(20)).await;
     }

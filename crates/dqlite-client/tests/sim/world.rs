@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dqlite_client::proto::Capabilities;
+
 /// Nodes of the cluster.
 pub(crate) const NODES: usize = 3;
 
@@ -31,6 +33,25 @@ pub(crate) struct Node {
     pub(crate) is_cut: bool,
     /// How long it thinks about each request.
     pub(crate) pause: Duration,
+    /// Whether it ends statements when told to.
+    pub(crate) capabilities: Capabilities,
+}
+
+/// What is wrong on purpose, to see that it would be found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    #[default]
+    None,
+    /// A client repeats what may have happened.
+    Repeats,
+    /// A client takes what may have happened for what has not.
+    Denies,
+    /// A client takes what may have happened for what has.
+    Believes,
+    /// A node says that it has ended a write, and has done it.
+    EndedAndDone,
+    /// A client waits on behind its deadline.
+    Dawdles,
 }
 
 /// The truth.
@@ -46,6 +67,7 @@ pub(crate) struct World {
     /// Everything that happened, folded into one number.
     pub(crate) trace: u64,
     pub(crate) events: u64,
+    pub(crate) flaw: Flaw,
 }
 
 /// The world as its inhabitants hold it.
@@ -65,7 +87,13 @@ impl World {
             applied: BTreeMap::new(),
             trace: seed,
             events: 0,
+            flaw: Flaw::None,
         };
+        for node in &mut world.nodes {
+            if world.random.bool() {
+                node.capabilities = Capabilities::OURS;
+            }
+        }
         let leader = world.random.usize(..NODES);
         world.elect(leader);
         world.tell();

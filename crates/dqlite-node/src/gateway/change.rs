@@ -4,7 +4,6 @@
 //! with it when it is closed; and an engine without a voter is without a leader for ever. So each
 //! change is looked at here and asked on a connection of its own.
 
-use std::path::Path;
 use std::time::Duration;
 
 use dqlite_proto::{Code, Failure, Header, NodeInfo, Request, Response, Role};
@@ -12,6 +11,8 @@ use dqlite_proto::{Code, Failure, Header, NodeInfo, Request, Response, Role};
 use super::talk::refused;
 use crate::address::{advertised, canonical};
 use crate::peer::{Peer, PeerError};
+use crate::peers::Peers;
+use crate::tls::Security;
 
 /// Bound of the questions asked before a change.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,10 +21,9 @@ const CHANGE_PATIENCE: Duration = Duration::from_hours(1);
 /// An address to be added may belong to a node that is not up yet.
 const STRANGER_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asks the engine of this private name for the change in `message`, unless it would do harm.
-/// `own` is the address of this node.
-pub(super) async fn ask(engine: &Path, own: &str, message: &[u8]) -> Response {
-    match decide(engine, own, message).await {
+/// Asks the own engine for the change in `message`, unless it would do harm.
+pub(super) async fn ask(peers: &Peers, message: &[u8]) -> Response {
+    match decide(peers, message).await {
         Ok(response) => response,
         Err(PeerError::Refused(failure)) => Response::Failure(failure),
         Err(reason) => Response::Failure(Failure {
@@ -33,7 +33,7 @@ pub(super) async fn ask(engine: &Path, own: &str, message: &[u8]) -> Response {
     }
 }
 
-async fn decide(engine: &Path, own: &str, message: &[u8]) -> Result<Response, PeerError> {
+async fn decide(peers: &Peers, message: &[u8]) -> Result<Response, PeerError> {
     let Some((header, body)) = message.split_first_chunk() else {
         return Err(PeerError::Refused(refused("refused: no message")));
     };
@@ -43,30 +43,36 @@ async fn decide(engine: &Path, own: &str, message: &[u8]) -> Result<Response, Pe
             message: malformed.to_string(),
         })
     })?;
-    let mut peer = Peer::private(engine, PATIENCE).await?;
+    let mut peer = Peer::private(peers.engine(), PATIENCE).await?;
     let members = peer.members().await?;
     let leader = peer.leader().await?;
     // Any other node's engine says that it does not lead.
-    let leads = leader.is_some_and(|(_, address)| canonical(&address) == canonical(own));
-    if leads && let Some(why) = objection(&members, &request).await {
+    let leads = leader.is_some_and(|(_, address)| canonical(&address) == canonical(peers.own()));
+    if leads && let Some(why) = objection(peers.security(), &members, &request).await {
         return Err(PeerError::Refused(why));
     }
     peer.call_within(&request, CHANGE_PATIENCE).await
 }
 
 /// What is wrong with a change of these members.
-async fn objection(members: &[NodeInfo], request: &Request<'_>) -> Option<Failure> {
+async fn objection(
+    security: &Security,
+    members: &[NodeInfo],
+    request: &Request<'_>,
+) -> Option<Failure> {
     match request {
         Request::Add { address, .. } => {
             if let Err(why) = advertised(address) {
                 return Some(refused(format!("refused: {why}")));
             }
-            is_of_another_cluster(members, address)
+            is_of_another_cluster(security, members, address)
                 .await
                 .then(|| refused(format!("refused: {address} belongs to another cluster")))
         }
         Request::Assign { id, role } if *role != Role::Voter => without(members, *id),
-        Request::Assign { id, .. } | Request::Promote { id } => silent(members, *id).await,
+        Request::Assign { id, .. } | Request::Promote { id } => {
+            silent(security, members, *id).await
+        }
         Request::Remove { id } => without(members, *id),
         _ => None,
     }
@@ -87,11 +93,11 @@ fn without(members: &[NodeInfo], id: u64) -> Option<Failure> {
 
 /// *Engine*: a promotion waits 50 seconds for a node that is not there, and meanwhile every other
 /// change is refused.
-async fn silent(members: &[NodeInfo], id: u64) -> Option<Failure> {
+async fn silent(security: &Security, members: &[NodeInfo], id: u64) -> Option<Failure> {
     let member = members
         .iter()
         .find(|member| member.id == id && member.role != Role::Voter)?;
-    let reason = match Peer::dial(&member.address, STRANGER_PATIENCE).await {
+    let reason = match Peer::dial(security, &member.address, STRANGER_PATIENCE).await {
         Ok(mut peer) => peer.leader().await.err(),
         Err(reason) => Some(reason),
     }?;
@@ -103,8 +109,8 @@ async fn silent(members: &[NodeInfo], id: u64) -> Option<Failure> {
 
 /// *Engine*: a node that has founded a cluster of its own dies of the entries of this one, at each
 /// start.
-async fn is_of_another_cluster(members: &[NodeInfo], address: &str) -> bool {
-    let Ok(mut peer) = Peer::dial(address, STRANGER_PATIENCE).await else {
+async fn is_of_another_cluster(security: &Security, members: &[NodeInfo], address: &str) -> bool {
+    let Ok(mut peer) = Peer::dial(security, address, STRANGER_PATIENCE).await else {
         return false;
     };
     let Ok(theirs) = peer.members().await else {
@@ -146,7 +152,9 @@ mod tests {
         let add = |address| Request::Add { id: 2, address };
         for address in ["@node", "nowhere", "10.0.0.2:0", "0.0.0.0:9000"] {
             assert!(
-                objection(&members, &add(address)).await.is_some(),
+                objection(&Security::default(), &members, &add(address))
+                    .await
+                    .is_some(),
                 "{address}"
             );
         }

@@ -1,13 +1,18 @@
 //! What the gateway asks of a client's stream.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use dqlite_client::tls::Peer;
 use dqlite_client::tls::stream::Stream;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+
+use super::flow;
+use super::quiet::Quiet;
 
 /// A stream of bytes to and from a client.
 pub(crate) trait Client: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -17,6 +22,18 @@ pub(crate) trait Client: AsyncRead + AsyncWrite + Send + Unpin + 'static {
     /// Who it is by its certificate; nobody in particular without TLS.
     fn certificate(&self) -> Option<Peer> {
         None
+    }
+
+    /// Adds what there is to `buffer`; 0 at the end of the stream.
+    fn poll_fill(
+        &mut self,
+        buffer: &mut BytesMut,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>>
+    where
+        Self: Sized,
+    {
+        flow::poll_fill(self, buffer, context)
     }
 }
 
@@ -30,15 +47,17 @@ impl Client for Stream {
     }
 }
 
-impl Client for TcpStream {
+impl Client for Quiet {
     fn has_left(&self) -> bool {
         is_hung_up(self.as_fd())
     }
-}
 
-impl Client for UnixStream {
-    fn has_left(&self) -> bool {
-        is_hung_up(self.as_fd())
+    fn poll_fill(
+        &mut self,
+        buffer: &mut BytesMut,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_fill(buffer, context)
     }
 }
 
@@ -62,13 +81,18 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 
     #[tokio::test]
     async fn a_peer_s_end_shows_behind_what_was_not_read() {
-        let (near, mut far) = UnixStream::pair().unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        let (near, mut far) = (Quiet::new(near).unwrap(), Quiet::new(far).unwrap());
         assert!(!near.has_left());
         far.write_all(b"unread").await.unwrap();
         assert!(!near.has_left());

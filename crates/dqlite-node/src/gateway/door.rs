@@ -13,12 +13,15 @@ use super::counters::Counters;
 use super::talk::{Limits, Rules};
 use super::{Backend, Early, Gateway, Listeners, Totals};
 use crate::board::Board;
+use crate::clerk::Clerk;
 use crate::config::NodeConfig;
 use crate::engine::Version;
 use crate::engine::hooks::{in_force, statements};
 use crate::error::HostError;
 use crate::event::Event;
+use crate::live::Live;
 use crate::peers::Peers;
+use crate::tls::Security;
 
 /// Descriptors for everything that is no connection of a client.
 const FDS_KEPT: u64 = 128;
@@ -31,17 +34,21 @@ const FDS_PER_DATABASE_SHARE: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct Door {
     board: Arc<Board>,
+    security: Security,
+    live: Arc<Live>,
     pub(crate) backend: watch::Sender<Backend>,
     listeners: Option<Listeners>,
     gateway: Option<Gateway>,
 }
 
 impl Door {
-    pub(crate) async fn bind(config: &NodeConfig, board: Arc<Board>) -> Result<Self, HostError> {
+    pub(crate) async fn bind(config: &NodeConfig, clerk: &Clerk) -> Result<Self, HostError> {
         let listeners = Some(Listeners::bind(config).await?);
         let backend = watch::Sender::new(Backend::Early(Early::default()));
         Ok(Self {
-            board,
+            board: Arc::clone(&clerk.board),
+            security: clerk.security.clone(),
+            live: Arc::clone(&clerk.live),
             backend,
             listeners,
             gateway: None,
@@ -61,10 +68,13 @@ impl Door {
             unix: listeners.unix_path().map(PathBuf::from),
         };
         let most = self.connections_max(config);
-        let rules = Arc::new(rules(config));
+        let mut rules = rules(config);
+        rules.security = self.security.clone();
+        rules.live = Some(Arc::clone(&self.live));
+        let rules = Arc::new(rules);
         let backend = self.backend.subscribe();
         self.gateway = Some(Gateway::serve(listeners, config, most, rules, backend));
-        self.board.tell(serving);
+        self.board.serves(serving);
     }
 
     /// What was asked for, or what there are descriptors for.
@@ -82,12 +92,19 @@ impl Door {
     /// Leads every connection from now on to the engine.
     pub(crate) fn lead_to(&mut self, config: &NodeConfig, engine: &Path) {
         let peers = Peers::new(self.board.id(), &config.address, engine);
+        let peers = peers.with_security(self.security.clone());
         self.backend.send_replace(Backend::Engine(Arc::new(peers)));
         self.open(config);
     }
 
     pub(crate) fn connections(&self) -> u64 {
         self.gateway.as_ref().map_or(0, Gateway::connections)
+    }
+
+    /// The names of the databases that clients opened.
+    pub(crate) fn databases(&self) -> Vec<String> {
+        let gateway = self.gateway.as_ref();
+        gateway.map_or_else(Vec::new, Gateway::databases)
     }
 
     /// What was counted since the start; nothing before the gateway is open.

@@ -15,17 +15,22 @@ mod client;
 mod clock;
 mod counters;
 mod door;
+mod eager;
 mod early;
+mod flow;
 mod listener;
+mod quiet;
 mod relay;
 mod replies;
 mod requests;
 mod talk;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::future::ready;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,11 +45,11 @@ use tokio::time::timeout;
 use self::client::Client;
 use self::counters::{Reason, add};
 use self::listener::{Listeners, TcpOptions};
+use self::quiet::Quiet;
 use self::relay::{Phase, Surroundings};
 use self::talk::Rules;
 use crate::config::NodeConfig;
 use crate::peers::Peers;
-use crate::tls;
 
 pub(crate) use self::counters::Totals;
 pub(crate) use self::door::Door;
@@ -107,6 +112,11 @@ impl Gateway {
         self.rules.counters.snapshot()
     }
 
+    /// The names of the databases that were opened.
+    pub(super) fn databases(&self) -> Vec<String> {
+        self.rules.opened()
+    }
+
     /// Connections of clients open now; streams between engines do not count.
     pub(crate) fn connections(&self) -> u64 {
         u64::from(self.most).saturating_sub(self.permits.available_permits() as u64)
@@ -167,7 +177,7 @@ impl Desk {
                     Err(reason) => pause_after(&reason).await,
                 },
                 accepted = accept_unix(&listeners) => match accepted {
-                    Ok(stream) => self.admit(&mut connections, ready(Ok(stream))),
+                    Ok(stream) => self.admit_plain(&mut connections, stream.into_std()),
                     Err(reason) => pause_after(&reason).await,
                 },
             }
@@ -179,13 +189,21 @@ impl Desk {
     /// Takes in a connection over TCP; if the node speaks TLS, only by a handshake in which the
     /// client has shown a good certificate.
     fn admit_tcp(&self, connections: &mut JoinSet<()>, stream: TcpStream) {
-        match tls::own() {
-            None => self.admit(connections, ready(Ok(stream))),
+        match self.rules.security.tls() {
+            None => self.admit_plain(connections, stream.into_std()),
             Some(own) => {
-                let limit = self.handshake;
+                let (own, limit) = (own.clone(), self.handshake);
                 let client = async move { accept(&own.identity(), stream, limit).await };
                 self.admit(connections, client);
             }
+        }
+    }
+
+    /// Takes a connection in that needs no securing.
+    fn admit_plain(&self, connections: &mut JoinSet<()>, stream: io::Result<impl Into<OwnedFd>>) {
+        match stream.and_then(Quiet::new) {
+            Ok(client) => self.admit(connections, ready(Ok(client))),
+            Err(reason) => tracing::warn!("connection refused: {reason}"),
         }
     }
 
@@ -249,6 +267,7 @@ impl Desk {
             Backend::Early(_) => early::answer(client, &mut self.backend).await,
             Backend::Engine(peers) => {
                 let engine = UnixStream::connect(peers.engine()).await?;
+                let engine = Quiet::new(engine.into_std()?)?;
                 let around = Surroundings {
                     rules: self.rules,
                     phase: self.phase,

@@ -15,15 +15,14 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use dqlite_proto::Response;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
 
@@ -31,16 +30,13 @@ use super::change;
 use super::client::Client;
 use super::clock::{Clock, Overdue};
 use super::counters::{Reason, add};
+use super::eager::{Eager, Wait};
+use super::flow::{READ_BYTES, READ_BYTES_MAX, poll_drain};
+use super::quiet::Quiet;
 use super::replies::{self, Replies};
 use super::requests::{self, Requests};
 use super::talk::{Ending, Rules, Talk, message};
 use crate::peers::{Claim, Peers};
-use crate::tls;
-
-const READ_BYTES: usize = 16 << 10;
-const READ_BYTES_MAX: usize = 64 << 10;
-/// A buffer that has grown beyond this for one message is given back.
-const KEPT_BYTES: usize = 256 << 10;
 
 /// How far the gateway is with its own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +63,7 @@ pub(super) struct Surroundings {
 /// Serves one client until either side ends; `first` is what was read of it already.
 pub(super) async fn run<C: Client>(
     client: C,
-    engine: UnixStream,
+    engine: Quiet,
     first: &[u8],
     permit: OwnedSemaphorePermit,
     mut around: Surroundings,
@@ -88,15 +84,16 @@ pub(super) async fn run<C: Client>(
         };
         match event {
             Event::Over => return,
+            Event::Awake => tokio::task::yield_now().await,
             Event::Change(message) => {
                 let peers = Arc::clone(&around.peers);
-                let asking =
-                    async move { change::ask(peers.engine(), peers.own(), &message).await };
+                let asking = async move { change::ask(&peers, &message).await };
                 relay.change = Some(Box::pin(asking));
             }
             Event::Connect(claim, message) => {
                 let certificate = relay.client.as_ref().and_then(Client::certificate);
-                let admitted = match tls::may_be(certificate.as_ref(), &claim.address) {
+                let security = &relay.talk.rules.security;
+                let admitted = match security.may_be(certificate.as_ref(), &claim.address) {
                     Err(why) => Ok(Err(why)),
                     Ok(()) => timeout(around.patience, around.peers.admit(&claim)).await,
                 };
@@ -122,6 +119,8 @@ pub(super) async fn run<C: Client>(
 /// What a relay cannot do by itself.
 enum Event {
     Over,
+    /// What is awaited may come at once: the thread should look for it, not sleep.
+    Awake,
     Change(Bytes),
     Connect(Claim, Bytes),
 }
@@ -131,7 +130,7 @@ type Asking = Pin<Box<dyn Future<Output = Response> + Send>>;
 struct Relay<C> {
     /// `None` once the client is gone: replies are thrown away from then on.
     client: Option<C>,
-    engine: UnixStream,
+    engine: Quiet,
     /// The engine has closed its side.
     engine_gone: bool,
     client_in: BytesMut,
@@ -148,12 +147,14 @@ struct Relay<C> {
     /// No more requests are taken; the relay ends when the client is owed nothing.
     leaving: bool,
     clock: Clock,
+    eager: Eager,
 }
 
 impl<C: Client> Relay<C> {
-    fn new(client: C, engine: UnixStream, first: &[u8], around: &Surroundings) -> Self {
+    fn new(client: C, engine: Quiet, first: &[u8], around: &Surroundings) -> Self {
         let rules = Arc::clone(&around.rules);
-        let may_administrate = tls::may_administrate(client.certificate().as_ref());
+        let certificate = client.certificate();
+        let may_administrate = rules.security.may_administrate(certificate.as_ref());
         Self {
             client: Some(client),
             engine,
@@ -165,6 +166,7 @@ impl<C: Client> Relay<C> {
             requests: Requests::new(),
             replies: Replies::new(),
             clock: Clock::new(rules.limits),
+            eager: Eager::new(Instant::now()),
             talk: Talk::new(rules, may_administrate),
             change: None,
             changes_next: None,
@@ -190,9 +192,23 @@ impl<C: Client> Relay<C> {
                 return Poll::Ready(Event::Over);
             }
             if !moved && !self.poll_clock(context) {
-                return Poll::Pending;
+                return if self.stays_awake() {
+                    Poll::Ready(Event::Awake)
+                } else {
+                    Poll::Pending
+                };
             }
         }
+    }
+
+    /// Whether this is the only client that talks, and the next word may come at once.
+    fn stays_awake(&mut self) -> bool {
+        let owes = self.talk.guard.slots().owed_by_engine() > 0;
+        let others = self.talk.note(owes) - usize::from(owes);
+        let wait = if owes { Wait::Reply } else { Wait::Request };
+        let wait = (!self.leaving).then_some((wait, self.talk.settled));
+        let awake = self.eager.stays_awake(wait, self.clock.now);
+        awake && others == 0 && self.talk.rules.may_stay_awake
     }
 
     fn is_over(&mut self) -> bool {
@@ -249,7 +265,7 @@ impl<C: Client> Relay<C> {
         if self.leaving || self.engine_gone || self.client_in.len() >= wanted {
             return false;
         }
-        match poll_fill(client, &mut self.client_in, context) {
+        match client.poll_fill(&mut self.client_in, context) {
             Poll::Pending => return false,
             Poll::Ready(Err(_)) => self.lose_client(),
             Poll::Ready(Ok(0)) => self.abandon(),
@@ -313,7 +329,7 @@ impl<C: Client> Relay<C> {
         if self.engine_gone || self.client_out.len() >= replies::WAITING_MAX {
             return false;
         }
-        match poll_fill(&mut self.engine, &mut self.engine_in, context) {
+        match self.engine.poll_fill(&mut self.engine_in, context) {
             Poll::Pending => false,
             Poll::Ready(Ok(read)) if read > 0 => true,
             Poll::Ready(_) => {
@@ -438,50 +454,4 @@ impl<C: Client> Relay<C> {
             _ = phase.wait_for(|phase| *phase == Phase::Cutting) => Ok(()),
         }
     }
-}
-
-/// Reads what there is; 0 at the end of the stream.
-fn poll_fill<S: AsyncRead + Unpin>(
-    from: &mut S,
-    buffer: &mut BytesMut,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
-        *buffer = BytesMut::new();
-    }
-    if buffer.capacity() == buffer.len() {
-        buffer.reserve(buffer.len().clamp(READ_BYTES, READ_BYTES_MAX));
-    }
-    pin!(from.read_buf(buffer)).poll(context)
-}
-
-/// Writes what the stream takes.
-fn poll_drain<S: AsyncWrite + Unpin>(
-    to: &mut S,
-    buffer: &mut BytesMut,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let mut taken = 0;
-    while !buffer.is_empty() {
-        match Pin::new(&mut *to).poll_write(context, buffer) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(written)) => {
-                buffer.advance(written);
-                taken += written;
-            }
-            Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
-            Poll::Pending if taken == 0 => return Poll::Pending,
-            Poll::Pending => break,
-        }
-    }
-    if buffer.is_empty() {
-        if buffer.capacity() > KEPT_BYTES {
-            *buffer = BytesMut::new();
-        }
-        // TLS holds bytes back until then.
-        if let Poll::Ready(Err(reason)) = Pin::new(to).poll_flush(context) {
-            return Poll::Ready(Err(reason));
-        }
-    }
-    Poll::Ready(Ok(taken))
 }

@@ -209,6 +209,11 @@ impl Replies {
                     out.extend_from_slice(&failed(talk.explain(failure)));
                 }
                 Reply::Forward => {
+                    match kind {
+                        ResponseKind::STMT => talk.trail.name(body),
+                        ResponseKind::DB => talk.rules.note_opened(talk.trail.database()),
+                        _ => {}
+                    }
                     out.extend_from_slice(&header.encode());
                     out.extend_from_slice(body);
                 }

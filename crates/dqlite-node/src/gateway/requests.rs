@@ -97,7 +97,7 @@ impl Requests {
     /// engine drops it.
     pub(super) fn close(&mut self, talk: &mut Talk) {
         if matches!(self.state, State::Body { .. }) {
-            talk.guard.revoke();
+            talk.revoke();
         }
         self.state = State::End;
     }
@@ -148,7 +148,7 @@ impl Requests {
                 }
                 let ends = here as u64 == *left;
                 if let Err(malformed) = follow(tuple.as_mut(), &input[..here], ends) {
-                    talk.guard.revoke();
+                    talk.revoke();
                     talk.refuse(Reason::Malformed, parse(&malformed));
                     self.state = State::End;
                     return Some(Next::End);
@@ -261,6 +261,7 @@ impl Requests {
             return;
         }
         add(&talk.rules.counters.requests, 1);
+        talk.trail.pass(kind, &input[HEADER..HEADER + judged]);
         if kind == RequestKind::INTERRUPT {
             talk.interrupt_ahead = false;
             // Its own reply is owed, too.
@@ -326,6 +327,7 @@ fn tag(out: &mut BytesMut, talk: &mut Talk) {
     let encoded = Request::Prepare { sql: &sql }.encode(0, &mut message);
     debug_assert!(encoded.is_ok(), "a short text");
     talk.guard.asks_itself();
+    talk.trail.pass_own();
     out.extend_from_slice(&message);
 }
 

@@ -1,7 +1,9 @@
 //! What both directions of one connection know of each other.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +11,10 @@ use dqlite_proto::guard::{Guard, Policy};
 use dqlite_proto::{Code, Failure, Response};
 
 use super::counters::{Counters, Reason, add};
+use super::trail::Trail;
 use crate::engine::hooks::statements::Handle;
+use crate::live::Live;
+use crate::tls::Security;
 
 /// Replies that may be owed on one connection.
 const OWED_MAX: usize = 1024;
@@ -20,8 +25,17 @@ pub(crate) struct Rules {
     pub(super) policy: Policy,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
+    pub(super) security: Security,
+    /// What is logged of statements.
+    pub(super) live: Option<Arc<Live>>,
     databases_max: usize,
     databases: Mutex<HashSet<Vec<u8>>>,
+    /// Bounded as `databases` is.
+    opened: Mutex<BTreeSet<String>>,
+    /// Connections on which the engine owes a reply.
+    talking: AtomicUsize,
+    /// A thread that stays awake takes no processor from the engine.
+    pub(super) may_stay_awake: bool,
 }
 
 impl Rules {
@@ -35,8 +49,27 @@ impl Rules {
             policy,
             limits,
             counters,
+            security: Security::default(),
+            live: None,
             databases_max,
             databases: Mutex::default(),
+            opened: Mutex::default(),
+            talking: AtomicUsize::new(0),
+            may_stay_awake: available_parallelism().is_ok_and(|cpus| cpus.get() > 1),
+        }
+    }
+
+    /// The names of the databases that were opened here, in order.
+    pub(super) fn opened(&self) -> Vec<String> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.iter().cloned().collect()
+    }
+
+    /// The engine has opened a database of this name.
+    pub(super) fn note_opened(&self, name: &str) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if !opened.contains(name) {
+            opened.insert(name.to_owned());
         }
     }
 
@@ -87,6 +120,15 @@ pub(super) struct Talk {
     pub(super) interrupt_ahead: bool,
     /// Replies that were completed.
     pub(super) settled: u64,
+    pub(super) trail: Trail,
+    /// Counted among those that talk.
+    talks: bool,
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.note(false);
+    }
 }
 
 impl Talk {
@@ -97,12 +139,25 @@ impl Talk {
         };
         Self {
             guard: Guard::new(policy),
+            trail: Trail::new(rules.live.clone()),
             rules,
             handle: Handle::new(),
             ending: None,
             barred: false,
             interrupt_ahead: false,
             settled: 0,
+            talks: false,
+        }
+    }
+
+    /// Takes note of whether the engine owes a reply; gives the number of connections on which it
+    /// does.
+    pub(super) fn note(&mut self, owes: bool) -> usize {
+        let talking = &self.rules.talking;
+        match (std::mem::replace(&mut self.talks, owes), owes) {
+            (false, true) => talking.fetch_add(1, Ordering::Relaxed) + 1,
+            (true, false) => talking.fetch_sub(1, Ordering::Relaxed) - 1,
+            _ => talking.load(Ordering::Relaxed),
         }
     }
 
@@ -123,6 +178,7 @@ impl Talk {
     /// Another reply is complete.
     pub(super) fn settle(&mut self) {
         self.settled += 1;
+        self.trail.settle();
         if self.guard.slots().owed_by_engine() == 0 {
             self.barred = false;
             if !self.interrupt_ahead && self.ending.take().is_some() {
@@ -134,6 +190,12 @@ impl Talk {
     /// Whether the engine must not be given another request yet.
     pub(super) fn must_wait(&mut self) -> bool {
         self.barred || self.guard.slots().len() >= OWED_MAX
+    }
+
+    /// The last request is not completed after all: the engine drops it.
+    pub(super) fn revoke(&mut self) {
+        self.guard.revoke();
+        self.trail.revoke();
     }
 
     /// Answers a request in the engine's place, when its turn comes.

@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::counters::Counters;
+use super::quiet::Quiet;
 use super::relay::{self, Phase, Surroundings};
 use super::talk::{Limits, Rules};
 use crate::peers::Peers;
@@ -48,6 +49,7 @@ impl Rig {
             peers: Arc::new(Peers::new(1, "127.0.0.1:9001", Path::new("/nowhere"))),
             patience: Duration::from_secs(5),
         };
+        let far = Quiet::new(far.into_std().unwrap()).unwrap();
         let relay = tokio::spawn(async move {
             relay::run(near, far, &HANDSHAKE.to_le_bytes(), permit, around).await;
         });

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use dqlite_client::tls::{Facts, Tls};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
+use super::Security;
 use crate::board::Board;
 
 /// How long before its end a certificate is warned of.
@@ -21,9 +22,10 @@ pub(crate) struct Renewal(Option<JoinHandle<()>>);
 
 impl Renewal {
     /// Begins, if the node speaks TLS.
-    pub(crate) fn begin(interval: Duration, board: &Arc<Board>) -> Self {
-        let board = Arc::clone(board);
-        Self(super::own().map(|tls| tokio::spawn(watch(tls, interval, board))))
+    pub(crate) fn begin(interval: Duration, security: &Security, board: &Arc<Board>) -> Self {
+        let (security, board) = (security.clone(), Arc::clone(board));
+        let task = security.tls().is_some();
+        Self(task.then(|| tokio::spawn(watch(security, interval, board))))
     }
 }
 
@@ -37,38 +39,26 @@ impl Drop for Renewal {
 
 /// Reads the files again because somebody asks for it. The answer says which certificate is in
 /// force, or which check failed.
-pub(crate) fn reload(board: &Board) -> Result<Value, (&'static str, String)> {
-    let Some(tls) = super::own() else {
+pub(crate) fn reload(security: &Security, board: &Board) -> Result<Value, (&'static str, String)> {
+    if security.tls().is_none() {
         return Err(("no_tls", "this node speaks no TLS".to_owned()));
-    };
-    renew(&tls, true, board).map_err(|reason| ("tls_reload_failed", reason))?;
-    Ok(described(&tls))
+    }
+    renew(security, true, board).map_err(|reason| ("tls_reload_failed", reason))?;
+    Ok(security.described())
 }
 
-/// What is in force, for a status.
-pub(crate) fn described(tls: &Tls) -> Value {
-    let identity = tls.identity();
-    let own = identity.own().cloned().unwrap_or_default();
-    let ca = identity.signers().iter().map(|signer| signer.not_after);
-    json!({
-        "subject": own.subject,
-        "names": own.names,
-        "not_after": own.not_after,
-        "ca_not_after": ca.min(),
-    })
-}
-
-async fn watch(tls: Tls, interval: Duration, board: Arc<Board>) {
+async fn watch(security: Security, interval: Duration, board: Arc<Board>) {
     let mut ticks = tokio::time::interval(interval);
     let mut warned: Option<tokio::time::Instant> = None;
     loop {
         ticks.tick().await;
         // Its failure was told; the former set stays in force.
-        if matches!(renew(&tls, false, &board), Ok(true)) {
+        if matches!(renew(&security, false, &board), Ok(true)) {
             warned = None;
         }
         if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY)
-            && let Some(text) = ending(&tls, SystemTime::now())
+            && let Some(tls) = security.tls()
+            && let Some(text) = ending(tls, SystemTime::now())
         {
             board.warn("tls_expiring", text);
             warned = Some(tokio::time::Instant::now());
@@ -76,11 +66,11 @@ async fn watch(tls: Tls, interval: Duration, board: Arc<Board>) {
     }
 }
 
-fn renew(tls: &Tls, forced: bool, board: &Board) -> Result<bool, String> {
-    match tls.reload(forced) {
+fn renew(security: &Security, forced: bool, board: &Board) -> Result<bool, String> {
+    match security.renew(forced) {
         Ok(changed) => {
             if changed {
-                tracing::info!("TLS files are read again: {}", described(tls));
+                tracing::info!("TLS files are read again: {}", security.described());
             }
             Ok(changed)
         }

@@ -2,11 +2,9 @@
 
 use dqlite_client::Address;
 
-const WILDCARDS: [&str; 3] = ["*", "0.0.0.0", "[::]"];
-
 /// An address that others dial.
 pub(crate) fn advertised(text: &str) -> Result<Address, String> {
-    if port_of_wildcard(text).is_some() {
+    if Address::is_wildcard(text) {
         return Err("use the address that others dial; bind_address may be a wildcard".into());
     }
     Address::advertised(text).map_err(|error| reason(text, &error))
@@ -14,8 +12,7 @@ pub(crate) fn advertised(text: &str) -> Result<Address, String> {
 
 /// An address to listen on.
 pub(crate) fn bindable(text: &str) -> Result<(), String> {
-    let dialled = port_of_wildcard(text).map(|port| format!("localhost:{port}"));
-    let checked = Address::advertised(dialled.as_deref().unwrap_or(text));
+    let checked = Address::to_listen_on(text);
     checked.map(drop).map_err(|error| reason(text, &error))
 }
 
@@ -24,16 +21,6 @@ fn reason(text: &str, error: &dqlite_client::Error) -> String {
     let whole = error.to_string();
     let prefix = format!("address {text:?}: ");
     whole.strip_prefix(&prefix).unwrap_or(&whole).to_owned()
-}
-
-/// The port behind a wildcard.
-fn port_of_wildcard(text: &str) -> Option<&str> {
-    let (host, port) = text.rsplit_once(':')?;
-    let inner = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
-    let ip = inner.unwrap_or(host).parse::<std::net::IpAddr>();
-    (WILDCARDS.contains(&host) || ip.is_ok_and(|ip| ip.is_unspecified())).then_some(port)
 }
 
 #[cfg(test)]

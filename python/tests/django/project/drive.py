@@ -155,8 +155,13 @@ def refusals() -> None:
         (lambda: list(book.objects.filter(title__regex="b.*")), "regex"),
         (lambda: book.objects.aggregate(models.StdDev("price")), "STDDEV"),
         (lambda: list(book.objects.annotate(h=functions.MD5("title"))), "MD5"),
+        (lambda: list(book.objects.select_for_update(nowait=True)), "nowait"),
+        (lambda: list(book.objects.select_for_update(skip_locked=True)), "skip_locked"),
+        (lambda: book.objects.select_for_update(of=("self",)).first(), "of"),
     ):
         assert word in refusal(ask), word
+    with transaction.atomic():
+        assert book.objects.select_for_update().first()
 
 
 def refusal(ask: Callable[[], object]) -> str:

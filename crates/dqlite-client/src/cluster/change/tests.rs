@@ -36,14 +36,27 @@ fn failed(code: Code, message: &str) -> Result<()> {
 }
 
 /// Plays a change against members that change as told; returns what was asked.
-fn play(change: Change, mut members: Vec<NodeInfo>, mut leader: u64) -> Result<Vec<String>> {
+fn play(change: Change, members: Vec<NodeInfo>, leader: u64) -> Result<Vec<String>> {
+    play_with(Operation::new(change, 1), members, leader, &[])
+}
+
+/// The same when some nodes do not answer.
+fn play_with(
+    mut operation: Operation,
+    mut members: Vec<NodeInfo>,
+    mut leader: u64,
+    down: &[u64],
+) -> Result<Vec<String>> {
     let now = Instant::now();
-    let mut operation = Operation::new(change, 1);
     let mut asked = Vec::new();
     for _ in 0..20 {
         match operation.next(now, now + TIMEOUT)? {
             Next::Lead => operation.seen(members.clone(), &format!("h{leader}:1")),
             Next::Pause(_) => {}
+            Next::Reach(mut nodes) => {
+                nodes.retain(|node| down.iter().all(|id| *node != format!("h{id}:1")));
+                operation.reached(nodes);
+            }
             Next::Done => return Ok(asked),
             Next::Ask(request) => {
                 asked.push(format!("{request:?}"));
@@ -103,8 +116,17 @@ fn only_what_is_missing_is_sent() {
 
 #[test]
 fn a_leader_steps_down_before_it_loses_its_vote() {
-    let asked = play(Change::Remove { id: 1 }, three(), 1).unwrap();
-    assert_eq!(asked, ["Transfer { id: 0 }", "Remove { id: 1 }"]);
+    let removed = |down: &[u64]| {
+        let operation = Operation::new(Change::Remove { id: 1 }, 1);
+        play_with(operation, three(), 1, down).unwrap()
+    };
+    let [away, heir, gone] = [
+        "Transfer { id: 0 }",
+        "Assign { id: 3, role: Voter }",
+        "Remove { id: 1 }",
+    ];
+    assert_eq!(removed(&[]), [away, heir, gone], "a spare takes the vote");
+    assert_eq!(removed(&[3]), [away, gone], "nobody is there to take it");
     let role = Role::Spare;
     let asked = play(Change::Assign { id: 1, role }, three(), 1).unwrap();
     assert_eq!(
@@ -143,6 +165,77 @@ fn what_cannot_be_is_refused_by_name() {
         let error = play(change, vec![member(1, Role::Voter)], 1).unwrap_err();
         assert!(error.to_string().starts_with("h1:1 is the "), "{error}");
     }
+}
+
+#[test]
+fn a_majority_of_those_who_stay_must_answer() {
+    let voters = || {
+        (1..=4)
+            .map(|id| member(id, Role::Voter))
+            .collect::<Vec<_>>()
+    };
+    let remove = |id| Operation::new(Change::Remove { id }, 1);
+    // Of 1, 2, 3 only the leader answers.
+    let error = play_with(remove(4), voters(), 1, &[2, 3]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "without node 4 only 1 of 3 voters would answer, and nobody could lead; \
+         force it to try nevertheless"
+    );
+    // A dead one may go, and a living one that leaves a majority.
+    for id in [2, 4] {
+        let asked = play_with(remove(id), voters(), 1, &[2]).unwrap();
+        assert_eq!(asked, [format!("Remove {{ id: {id} }}")]);
+    }
+    let forced = remove(4).forced(true);
+    assert_eq!(
+        play_with(forced, voters(), 1, &[2, 3]).unwrap(),
+        ["Remove { id: 4 }"]
+    );
+    // Those without a vote are no loss.
+    let spare = play_with(remove(3), three(), 1, &[2, 3]).unwrap();
+    assert_eq!(spare, ["Remove { id: 3 }"]);
+}
+
+#[test]
+fn who_does_not_answer_gets_no_vote() {
+    let add = || Operation::new(Change::add(4, "h4:1", Role::Voter).unwrap(), 1);
+    let error = play_with(add(), three(), 1, &[4]).unwrap_err();
+    assert!(
+        error.to_string().starts_with("h4:1 does not answer"),
+        "{error}"
+    );
+    assert_eq!(
+        play_with(add().forced(true), three(), 1, &[4])
+            .unwrap()
+            .len(),
+        2
+    );
+}
+
+#[test]
+fn a_replacement_that_fails_does_not_stop_a_removal() {
+    let now = Instant::now();
+    let mut operation = Operation::new(Change::Remove { id: 2 }, 1);
+    operation.seen(three(), "h1:1");
+    assert!(matches!(
+        operation.next(now, now + TIMEOUT).unwrap(),
+        Next::Reach(_)
+    ));
+    operation.reached(vec!["h3:1".to_owned()]);
+    let mut asked = || match operation.next(now, now + TIMEOUT).unwrap() {
+        Next::Ask(request) => format!("{request:?}"),
+        next => panic!("{next:?}"),
+    };
+    assert_eq!(asked(), "Assign { id: 3, role: Voter }");
+    let gone = failed(Code::ERROR, "no connection to remote server available");
+    operation.answered(gone).unwrap();
+    operation.seen(three(), "h1:1");
+    let next = operation.next(now, now + TIMEOUT).unwrap();
+    assert!(
+        matches!(next, Next::Ask(Request::Remove { id: 2 })),
+        "{next:?}"
+    );
 }
 
 #[test]

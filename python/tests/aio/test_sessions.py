@@ -1,0 +1,267 @@
+"""What a session keeps and refuses: prepared statements, poison, rows and bytes without end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+import dqlite
+import dqlite.aio
+from dqlite import wire
+
+MANY = "with recursive n(i) as (select 1 union all select i + 1 from n limit {}) select i from n"
+
+
+class Listener:
+    """A Unix socket before a node: keeps what clients send, cuts them off after a word."""
+
+    def __init__(self, path, node) -> None:
+        self._path, self._node = str(path), node
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self._path)
+        self._listener.listen()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.heard = bytearray()
+        self.poison = None
+
+    def connection_targets(self):
+        return [(self._path, self._node)]
+
+    def requests(self):
+        """The names of the requests of the only session, behind its OPEN."""
+        names = [message.name for message in wire.decode(bytes(self.heard), "requests")]
+        return names[names.index("OPEN") + 1 :]
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        host, _, port = self._node.rpartition(":")
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            node = socket.create_connection((host, int(port)))
+            for source, sink, listens in ((client, node, True), (node, client, False)):
+                thread = threading.Thread(target=self._pass, args=(source, sink, listens))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, source, sink, listens) -> None:
+        with contextlib.suppress(OSError), source:
+            while data := source.recv(65536):
+                if listens:
+                    self.heard += data
+                    if self.poison is not None and self.poison in data:
+                        source.shutdown(socket.SHUT_RDWR)
+                        break
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def listener(server, tmp_path):
+    listener = Listener(tmp_path / "heard", server.address)
+    yield listener
+    listener.close()
+
+
+def asked(listener):
+    """The requests for statements."""
+    return [name for name in listener.requests() if name.startswith(("EXEC", "QUERY", "PREP"))]
+
+
+async def test_a_repeated_statement_runs_by_its_id(listener, database):
+    async with dqlite.aio.connect(listener, database=database) as conn:
+        await conn.execute("create table t(a)")
+        for i in range(4):
+            await conn.execute("insert into t values (?)", i)
+        for i in range(4):
+            assert await conn.fetchval("select a from t where a = ?", i) == i
+        assert await conn.fetch("select count(*) from t") == [(4,)]
+    # Nobody waits for the preparation: what is asked before it is done goes as text.
+    insert = ["EXEC_SQL", "EXEC_SQL", "PREPARE", "EXEC_SQL", "EXEC"]
+    select = ["QUERY_SQL", "QUERY_SQL", "PREPARE", "QUERY_SQL", "QUERY"]
+    assert asked(listener) == ["EXEC_SQL", *insert, *select, "QUERY_SQL"]
+
+
+def test_the_same_without_a_loop(listener, database):
+    with dqlite.connect(listener, database=database) as conn:
+        conn.execute("create table t(a)")
+        for i in range(4):
+            conn.execute("insert into t values (?)", [i])
+        for i in range(4):
+            assert conn.fetchval("select a from t where a = ?", i) == i
+    insert = ["EXEC_SQL", "EXEC_SQL", "PREPARE", "EXEC", "EXEC"]
+    select = ["QUERY_SQL", "QUERY_SQL", "PREPARE", "QUERY", "QUERY"]
+    assert asked(listener) == ["EXEC_SQL", *insert, *select]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3])
+async def test_so_many_statements_are_kept(listener, database, size):
+    async with dqlite.aio.connect(listener, database=database, statement_cache_size=size) as conn:
+        for _ in range(3):
+            for number in range(6):
+                for _ in range(3):
+                    assert await conn.fetchval(f"select {number}") == number
+    names = listener.requests()
+    assert ("PREPARE" in names) == (size > 0)
+    assert names.count("PREPARE") - names.count("FINALIZE") == size
+
+
+async def test_a_star_means_the_columns_of_today(url):
+    async with dqlite.aio.connect(url) as conn, dqlite.aio.connect(url) as other:
+        await conn.execute("create table t(a)")
+        await conn.execute("insert into t values (1)")
+        for _ in range(4):
+            assert dict(await conn.fetchrow("select * from t")) == {"a": 1}
+            assert await conn.fetchval("select count(*) from t") == 1
+        await other.execute("alter table t add column b default 2")
+        for _ in range(3):
+            # The first statement after the change learns of it.
+            assert await conn.fetchval("select count(*) from t") == 1
+            assert dict(await conn.fetchrow("select * from t")) == {"a": 1, "b": 2}
+        await other.execute("drop table t")
+        with pytest.raises(dqlite.OperationalError, match="no such table"):
+            await conn.fetchval("select count(*) from t")
+        await other.execute("create table t(a)")
+        assert await conn.fetchval("select count(*) from t") == 0
+        assert conn.session_number == 1
+
+
+async def test_kept_statements_end_with_their_session(listener, database):
+    async with dqlite.aio.connect(listener, database=database) as conn:
+        for _ in range(4):
+            assert await conn.fetchval("select 1") == 1
+        listener.poison = b"select 'cut'"
+        with pytest.raises(dqlite.ConnectionFailedError):
+            await conn.fetchval("select 'cut'")
+        for _ in range(4):
+            assert await conn.fetchval("select 1") == 1
+        assert conn.session_number > 1
+
+
+async def test_cancelled_while_statements_are_kept(url):
+    async with dqlite.aio.connect(url) as conn:
+        for number in range(40):
+            task = asyncio.ensure_future(conn.fetch(MANY.format(2000 + number % 3)))
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert await conn.fetchval("select ?", number) == number
+        assert conn.session_number == 1
+
+
+def _dies(conn, sql):
+    with pytest.raises(dqlite.Error) as caught:
+        conn.fetch(sql)
+    return type(caught.value)
+
+
+def test_poison_is_not_sent_a_third_time(listener, database):
+    listener.poison = b"poison"
+    with dqlite.connect(listener, database=database) as conn:
+        # A read is sent again once: two sessions have died.
+        assert issubclass(_dies(conn, "select 'poison'"), dqlite.ConnectionFailedError)
+        assert bytes(listener.heard).count(b"poison") == 2
+        for _ in range(3):
+            assert _dies(conn, "select 'poison'") is dqlite.PoisonStatementError
+        assert bytes(listener.heard).count(b"poison") == 2
+        assert conn.fetchval("select 1") == 1
+        # Another text is another statement.
+        assert issubclass(_dies(conn, "select 'more poison'"), dqlite.ConnectionFailedError)
+
+
+async def test_poison_in_a_pool(listener, database):
+    listener.poison = b"poison"
+    pool = dqlite.create_pool(listener, database=database, min_size=2, max_size=4)
+    async with pool:
+        for _ in range(3):
+            with pytest.raises(dqlite.Error):
+                await pool.execute("update t set a = 'poison'")
+        with pytest.raises(dqlite.PoisonStatementError, match="not sent") as caught:
+            await pool.execute("update t set a = 'poison'")
+        assert caught.value.outcome == "not_sent"
+        assert bytes(listener.heard).count(b"poison") == 2
+        assert await pool.fetchval("select 1") == 1
+
+
+async def test_success_clears_a_suspect(listener, database):
+    async with dqlite.aio.connect(listener, database=database) as conn:
+        await conn.execute("create table t(a)")
+        for _ in range(3):
+            listener.poison = b"insert"
+            with pytest.raises(dqlite.OutcomeUnknownError):
+                await conn.execute("insert into t values (1)")
+            listener.poison = None
+            await conn.execute("insert into t values (1)")
+        assert await conn.fetchval("select count(*) from t") == 3
+
+
+async def test_more_rows_than_wanted(url):
+    async with dqlite.aio.connect(url, max_rows=1000) as conn:
+        assert len(await conn.fetch(MANY.format(1000))) == 1000
+        for sql in (MANY.format(1001), MANY.format(10_000_000)):
+            with pytest.raises(dqlite.DataError, match="max_rows = 1000"):
+                await conn.fetch(sql)
+            assert await conn.fetchval("select 1") == 1
+        with pytest.raises(dqlite.DataError, match="max_rows = 1000"):
+            async for _ in conn.cursor(MANY.format(10_000_000)):
+                pass
+        assert await conn.fetchval("select 1") == 1
+        assert await conn.fetchval(MANY.format(5000)) == 1
+    with dqlite.connect(url, max_rows=3) as sync:
+        for _ in range(2):
+            assert len(sync.fetch(MANY.format(3))) == 3
+            with pytest.raises(dqlite.DataError, match="max_rows = 3"):
+                sync.fetch(MANY.format(4))
+
+
+async def test_larger_messages_than_wanted(url):
+    async with dqlite.aio.connect(url, max_frame_bytes=100_000) as conn:
+        assert await conn.fetchval("select length(randomblob(90000))") == 90_000
+        with pytest.raises(dqlite.ProtocolError):
+            await conn.fetchval("select randomblob(200000)")
+        assert await conn.fetchval("select 1") == 1
+        with pytest.raises(dqlite.DataError):
+            await conn.fetchval("select length(?)", bytes(200_000))
+        assert await conn.fetchval("select 1") == 1
+
+
+async def test_more_set_aside_than_wanted(url):
+    async with dqlite.aio.connect(url, max_buffered_bytes=1 << 20) as conn:
+        begun = time.monotonic()
+        cursor = await conn.execute(MANY.format(3_000_000))
+        assert await cursor.fetchone() == (1,)
+        assert await conn.fetchval("select 1") == 1
+        with pytest.raises(dqlite.OperationalError, match="1 MiB of an unread result"):
+            await cursor.fetchall()
+        assert time.monotonic() - begun < 40
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"statement_cache_size": -1},
+        {"max_rows": "many"},
+        {"max_frame_bytes": 10},
+        {"max_buffered_bytes": -5},
+    ],
+)
+def test_what_is_no_bound(url, options):
+    with pytest.raises(dqlite.ProgrammingError, match=next(iter(options))):
+        dqlite.aio.connect(url, **options)
+    with pytest.raises(dqlite.ProgrammingError, match=next(iter(options))):
+        dqlite.connect(url, **options)
