@@ -194,14 +194,15 @@ class Core:
     def _introduce(self, session: _native.Connection, greet: Callable[[Any], object]) -> None:
         """Show a new session, as a connection that has it and no other, before it is used."""
         guest = type(self)(self._state.options._replace(reconnect=False))
-        guest._state.adopt(session)
+        state = guest._state  # noqa: SLF001 - its own class
+        state.adopt(session)
         try:
             greet(guest)
         except BaseException:
             session.terminate()
             raise
         finally:
-            guest._state.session, guest._state.closed = None, True
+            state.session, state.closed = None, True
 
     def _roll_back(self, deadline: float | None) -> None:
         """End a broken transaction, whatever is left of it."""

@@ -20,6 +20,7 @@ __all__ = [
     "Lane",
     "Loader",
     "Node",
+    "NodeEvents",
     "Projection",
     "Record",
     "Result",

@@ -20,11 +20,9 @@ and DataError where not; ``raw``: as the str and int that the wire carries.
 """
 
 
-FRAME_BYTES: Final = 64 << 20
-"""The largest message that is sent or believed where nothing is said about that."""
-
-BUFFERED_BYTES: Final = 64 << 20
-"""How much of an unread result is set aside where nothing is said about that."""
+BYTES_MAX: Final = 64 << 20
+"""Where nothing is said about that: the largest message, and the largest part of an unread result
+that is set aside."""
 
 Host: TypeAlias = str | tuple[str, str]
 """``host:port``, or the path of a Unix socket and the address of the node behind it."""
@@ -96,8 +94,8 @@ def options(
     tls: TLS | bool | None = None,
     statement_cache_size: int = 128,
     max_rows: int | None = None,
-    max_frame_bytes: int = FRAME_BYTES,
-    max_buffered_bytes: int = BUFFERED_BYTES,
+    max_frame_bytes: int = BYTES_MAX,
+    max_buffered_bytes: int = BYTES_MAX,
 ) -> Options:
     """Check everything before anything is sent; ProgrammingError names what is wrong.
 

@@ -12,16 +12,7 @@ from dqlite._control import Control, SessionMode
 from dqlite._core import RUN, Core
 from dqlite._cursor import Gathered
 from dqlite._lexed import lexed
-from dqlite._options import (
-    BUFFERED_BYTES,
-    FRAME_BYTES,
-    TLS,
-    Options,
-    Target,
-    Timeout,
-    Types,
-    options,
-)
+from dqlite._options import BYTES_MAX, TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
 from dqlite.rows import RowFactory, Shape, record_row
@@ -456,8 +447,8 @@ def connect(
     name: str | None = None,
     statement_cache_size: int = 128,
     max_rows: int | None = None,
-    max_frame_bytes: int = FRAME_BYTES,
-    max_buffered_bytes: int = BUFFERED_BYTES,
+    max_frame_bytes: int = BYTES_MAX,
+    max_buffered_bytes: int = BYTES_MAX,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`::
 

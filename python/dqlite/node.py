@@ -114,7 +114,7 @@ class Node:
         self._lock = threading.RLock()
         self._databases: dict[str, Connection] = {}
         self._current: Connection | None = None
-        self._begun: Connection | None = None  # has a transaction that nobody has ended here
+        self._begun: set[Connection] = set()  # with a transaction that nobody has ended here
         self._entered = False
         self._closed = False
         self._stopping = False
@@ -343,20 +343,21 @@ class Node:
         with self._lock:
             database = self._database()
             database.execute(begin(mode))
-            self._begun = database
+            self._begun.add(database)
 
     def commit(self) -> None:
         """Commit it."""
         with self._lock:
-            self._database().execute("COMMIT")
-            self._begun = None
+            database = self._database()
+            database.execute("COMMIT")
+            self._begun.discard(database)
 
     def rollback(self) -> None:
         """Roll it back; success also if the server did, or if the session is lost."""
         with self._lock:
             database = self._database()
-            expected = database.in_transaction or self._begun is database
-            self._begun = None
+            expected = database.in_transaction or database in self._begun
+            self._begun.discard(database)
             try:
                 database.execute("ROLLBACK")
             except exceptions.OperationalError:
@@ -474,6 +475,7 @@ class Node:
     def _close_databases(self) -> None:
         """End what runs in them, too: without the lock, which a statement holds while it runs."""
         databases, self._databases, self._current = self._databases, {}, None
+        self._begun.clear()
         for database in databases.values():
             database.close()
 

@@ -48,6 +48,7 @@ __all__ = [
 FAILED_TO_CONNECT_PREFIX: Final = "Failed to connect: "
 CLUSTER_POLICY_REJECTION_PREFIX: Final = "Cluster policy rejection"
 AMBIGUOUS_COMMIT_CODES: Final = frozenset({8458, 10506})
+_STALE_READ: Final = 517  # what was read stays stale: waiting does not help
 """Codes of leadership lost, in both spellings."""
 
 
@@ -97,7 +98,8 @@ def raise_translated(error: Error) -> NoReturn:
 
 def is_busy(error: Error) -> bool:
     """Whether waiting may help: the write lock was taken."""
-    return isinstance(error, canonical.BusyError) and error.retry != "no" and error.code != 517  # noqa: PLR2004 - a stale read stays stale
+    stale = error.code == _STALE_READ
+    return isinstance(error, canonical.BusyError) and error.retry != "no" and not stale
 
 
 def is_no_transaction_error(exc: BaseException) -> bool:

@@ -102,14 +102,14 @@ UNKNOWN: Final = DBAPIType(name="UNKNOWN")
 
 def Date(year: int, month: int, day: int) -> dt.date:  # noqa: N802 - PEP 249 demands the name
     """Return a date; DataError if there is no such day."""
-    return _made(dt.date, (year, month, day))
+    return _made("Date", dt.date, (year, month, day))
 
 
 def Time(  # noqa: N802 - PEP 249 demands the name
     hour: int, minute: int, second: int, microsecond: int = 0, tzinfo: dt.tzinfo | None = None
 ) -> dt.time:
     """Return a time of day; DataError if there is no such time."""
-    return _made(dt.time, (hour, minute, second, microsecond, tzinfo))
+    return _made("Time", dt.time, (hour, minute, second, microsecond, tzinfo))
 
 
 def Timestamp(  # noqa: N802, PLR0917 - PEP 249 demands the name and the order
@@ -123,7 +123,8 @@ def Timestamp(  # noqa: N802, PLR0917 - PEP 249 demands the name and the order
     tzinfo: dt.tzinfo | None = None,
 ) -> dt.datetime:
     """Return a moment; DataError if there is no such moment."""
-    return _made(dt.datetime, (year, month, day, hour, minute, second, microsecond, tzinfo))
+    moment = (year, month, day, hour, minute, second, microsecond, tzinfo)
+    return _made("Timestamp", dt.datetime, moment)
 
 
 def DateFromTicks(ticks: float) -> dt.date:  # noqa: N802 - PEP 249 demands the name
@@ -153,10 +154,9 @@ def TimestampFromTicks(ticks: float) -> dt.datetime:  # noqa: N802 - PEP 249 dem
     raise DataError(text)
 
 
-def _made(kind: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def _made(name: str, kind: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
         return kind(*arguments)
     except (TypeError, ValueError, OverflowError) as error:
-        name = {dt.date: "Date", dt.time: "Time"}.get(kind, "Timestamp")  # type: ignore[call-overload]
         text = f"{name}{arguments!r} invalid: {error}"
         raise DataError(text) from error

@@ -19,7 +19,8 @@ use tempfile::TempDir;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
 const PATIENCE: Duration = Duration::from_secs(40);
-const SLOW: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) \
+const SLOW: &str = "WITH RECURSIVE n(i) AS \
+                    (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) \
                     SELECT count(*) FROM n";
 
 fn node(directory: &TempDir) -> Node {

@@ -257,6 +257,7 @@ impl Host {
         let watching = crate::watch::run(local.engine.clone(), Arc::clone(&local.board), views);
         let verdicts = mpsc::channel(VERDICTS);
         let detached = watchdog::detached(Arc::clone(&local), seen.clone(), verdicts.0.clone());
+        let stuck = watchdog::stuck(Arc::clone(&local), door.roll(), verdicts.0.clone());
         let keeper = Keeper::new(Arc::clone(&local), seen, known).run(joining);
         Self {
             local,
@@ -265,7 +266,9 @@ impl Host {
             engine,
             keeper: tokio::spawn(keeper),
             watch: tokio::spawn(watching),
-            detached: tokio::spawn(detached),
+            detached: tokio::spawn(async move {
+                tokio::join!(detached, stuck);
+            }),
             watchdog: None,
             verdicts,
         }

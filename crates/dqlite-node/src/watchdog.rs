@@ -3,7 +3,9 @@
 //! ```text
 //!  dqlite-watchdog (a plain thread): LEADER, five times a second ─► silence ─┐
 //!  a task of the node: what others say, when the engine names no leader ─────┤ verdict
-//!                      ─► detached                                           ▼
+//!                      ─► detached                                           │
+//!  another: clients that are told BUSY, and tries of its own ─► stuck ────────┤
+//!                                                                             ▼
 //!                              event `watchdog` ─► exit status 75 ─► restart with back-off
 //! ```
 //!
@@ -12,7 +14,9 @@
 
 mod detached;
 mod silence;
+mod stuck;
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -22,18 +26,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dqlite_proto::{Event, Limits, Request, Role, Session};
+use dqlite_proto::{Code, Event, Limits, ParamsRef, Request, Role, Session};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::detached::Outlook;
 use self::silence::{Look, Silence};
+use self::stuck::Suspicion;
 use crate::engine;
 use crate::event::State;
+use crate::gateway::Roll;
 use crate::leader::Local;
 use crate::lock::unix_ms;
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerError};
 use crate::watch::View;
 
 /// The exit status of a process that its watchdog ended.
@@ -44,6 +50,8 @@ const INTERVAL: Duration = Duration::from_millis(200);
 const ACT_LIMIT: Duration = Duration::from_secs(1);
 /// One question to another node.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Looks at who waits for a database.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Ticks of the kernel's CPU clocks per second, on every platform with an engine.
 const TICKS: u64 = 100;
 /// Times of the restarts of a detached node, one a line.
@@ -52,7 +60,7 @@ const HISTORY: &str = "detached";
 /// Why the process has to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// `mute` or `detached`.
+    /// `mute`, `detached` or `writers-stuck`.
     pub name: &'static str,
     /// What was observed.
     pub evidence: String,
@@ -240,6 +248,53 @@ pub(crate) async fn detached(
             local.board.warn("detached", text);
         }
     }
+}
+
+/// Tries for the lock of each database whose writers are refused although no client may hold it,
+/// and gives the verdict that nobody ever will.
+pub(crate) async fn stuck(local: Arc<Local>, roll: Arc<Roll>, verdicts: mpsc::Sender<Verdict>) {
+    if local.config.watchdog_timeout <= 0.0 {
+        return;
+    }
+    let busy_timeout = Duration::from_millis(local.config.busy_timeout_ms.into());
+    let mut suspicions: HashMap<String, Suspicion> = HashMap::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let scenes = roll.look();
+        suspicions.retain(|name, _| scenes.contains_key(name));
+        for (name, scene) in scenes {
+            let suspicion = suspicions.entry(name.clone());
+            let suspicion = suspicion.or_insert_with(|| Suspicion::new(busy_timeout));
+            if !suspicion.look(Instant::now(), &scene) {
+                continue;
+            }
+            if !is_locked(&local, &name, busy_timeout).await {
+                suspicion.clear();
+            } else if let Some(verdict) = suspicion.tried(Instant::now(), true) {
+                tracing::error!("watchdog: {}: {}", verdict.name, verdict.evidence);
+                // With a full queue the node acts on an earlier one.
+                let _ = verdicts.try_send(verdict);
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a writer who waits its turn does not get the lock of this database.
+async fn is_locked(local: &Local, database: &str, busy_timeout: Duration) -> bool {
+    let run = |sql| Request::ExecSql {
+        sql,
+        params: ParamsRef::NONE,
+    };
+    let tried = async {
+        let mut peer = Peer::private(&local.engine, PATIENCE).await?;
+        peer.call(&Request::open(database)).await?;
+        let begin = run("BEGIN IMMEDIATE");
+        peer.call_within(&begin, busy_timeout + 2 * PATIENCE)
+            .await?;
+        peer.call(&run("ROLLBACK")).await
+    };
+    matches!(tried.await, Err(PeerError::Refused(failure)) if failure.code == Code::BUSY)
 }
 
 /// Asks every other member whom it sees lead, and that leader whether this node votes.

@@ -127,7 +127,7 @@ impl<'a> ParamsRef<'a> {
             .map_while(move |tag| ValueRef::decode(*tag, &mut reader).ok())
     }
 
-    /// Bytes that [`encode`](Self::encode) appends.
+    /// Bytes on the wire.
     pub fn size(&self, schema: u8) -> usize {
         if self.is_empty() {
             return 0;

@@ -2,7 +2,10 @@
 
 /// Defines an enumeration whose members stand for words.
 macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $member:ident = $word:literal,)* })*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$about:meta])* $member:ident = $word:literal,)* }
+    )*) => {
         $(
             $(#[$doc])*
             #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

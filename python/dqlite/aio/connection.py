@@ -16,16 +16,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from dqlite import _native, exceptions
-from dqlite._options import (
-    BUFFERED_BYTES,
-    FRAME_BYTES,
-    TLS,
-    Options,
-    Target,
-    Timeout,
-    Types,
-    options,
-)
+from dqlite._options import BYTES_MAX, TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
 from dqlite.aio import _loop
@@ -410,8 +401,8 @@ def connect(
     name: str | None = None,
     statement_cache_size: int = 128,
     max_rows: int | None = None,
-    max_frame_bytes: int = FRAME_BYTES,
-    max_buffered_bytes: int = BUFFERED_BYTES,
+    max_frame_bytes: int = BYTES_MAX,
+    max_buffered_bytes: int = BYTES_MAX,
 ) -> Connecting:
     """Find the leader, open the database, and return a `Connection`::
 

@@ -18,7 +18,7 @@ from dqlite import _native, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._cursor import Gathered, Rows
 from dqlite._lexed import lexed
-from dqlite._options import BUFFERED_BYTES, FRAME_BYTES, TLS, Target, Types, options
+from dqlite._options import BYTES_MAX, TLS, Target, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.aio._core import Core
 from dqlite.aio._many import perform_many
@@ -231,8 +231,8 @@ async def connect(
     name: str | None = None,
     cached_statements: int = 128,
     max_rows: int | None = None,
-    max_frame_bytes: int = FRAME_BYTES,
-    max_buffered_bytes: int = BUFFERED_BYTES,
+    max_frame_bytes: int = BYTES_MAX,
+    max_buffered_bytes: int = BYTES_MAX,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`.
 

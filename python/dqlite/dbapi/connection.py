@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from dqlite import connection, exceptions
 from dqlite._control import LEGACY_TRANSACTION_CONTROL, Control
-from dqlite._options import BUFFERED_BYTES, FRAME_BYTES, TLS, Options, Target, Types, options
+from dqlite._options import BYTES_MAX, TLS, Options, Target, Types, options
 from dqlite.dbapi.cursor import Cursor, check_cursor
 
 
@@ -167,8 +167,8 @@ def connect(  # noqa: PLR0917 - sqlite3's signature
     reconnect: bool = True,
     name: str | None = None,
     max_rows: int | None = None,
-    max_frame_bytes: int = FRAME_BYTES,
-    max_buffered_bytes: int = BUFFERED_BYTES,
+    max_frame_bytes: int = BYTES_MAX,
+    max_buffered_bytes: int = BYTES_MAX,
 ) -> Connection:
     """Find the leader, open the database, and return a `Connection`.
 

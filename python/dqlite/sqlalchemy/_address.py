@@ -89,9 +89,7 @@ def _gather_tls(options: dict[str, Any]) -> None:
         text = "a dqlite URL says tls=0 and names certificates"
         raise exc.ArgumentError(text)
     if files[0] is None:
-        text = (
-            "a dqlite URL with tls_cert, tls_key or tls_name needs tls_ca, who signs the servers'"
-        )
+        text = "a dqlite URL with tls_cert, tls_key or tls_name needs tls_ca"
         raise exc.ArgumentError(text)
     options["tls"] = TLS(*files)
 

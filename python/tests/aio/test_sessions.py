@@ -265,3 +265,53 @@ def test_what_is_no_bound(url, options):
         dqlite.aio.connect(url, **options)
     with pytest.raises(dqlite.ProgrammingError, match=next(iter(options))):
         dqlite.connect(url, **options)
+
+
+async def test_each_new_session_is_shown(url):
+    seen = []
+
+    async def greet(guest):
+        await guest.execute("create temp table mine(a)")
+        await guest.execute("insert into mine values (?)", len(seen))
+        seen.append(guest)
+
+    async with dqlite.aio.connect(url, on_connect=greet) as conn:
+        for number in range(1, 4):
+            assert await conn.fetchval("select a from mine") == number - 1
+            assert (len(seen), conn.session_number) == (number, number)
+            conn._core.terminate()  # noqa: SLF001 - as if the server had
+        # A session that begins with a transaction is shown before that.
+        async with conn.transaction():
+            assert await conn.fetchval("select a from mine") == 3
+        with pytest.raises(dqlite.InterfaceError, match="released"):
+            await seen[0].fetchval("select 1")
+
+    def refuse(guest):
+        raise KeyError(guest.name)
+
+    with pytest.raises(KeyError):
+        await dqlite.aio.connect(url, on_connect=refuse, name="refused")
+
+
+def test_each_new_session_is_shown_without_a_loop(url):
+    seen = []
+
+    def greet(guest):
+        guest.execute("create temp table mine(a)")
+        guest.execute("insert into mine values (?)", [len(seen)])
+        seen.append(guest)
+
+    with dqlite.connect(url, on_connect=greet) as conn:
+        for number in range(1, 4):
+            with conn.transaction():
+                assert conn.fetchval("select a from mine") == number - 1
+            assert (len(seen), conn.session_number) == (number, number)
+            conn._state.session.terminate()  # noqa: SLF001 - as if the server had
+        with pytest.raises(dqlite.InterfaceError, match="closed"):
+            seen[0].fetchval("select 1")
+
+    def refuse(guest):
+        raise KeyError(guest.name)
+
+    with pytest.raises(KeyError):
+        dqlite.connect(url, on_connect=refuse, name="refused")

@@ -172,8 +172,9 @@ def test_types_decide_beforehand(conn: dqlite.Connection) -> None:
 def test_wrong_options_are_refused_and_lose_nothing(conn: dqlite.Connection) -> None:
     for sql in ("SELECT 1 AS a", counted(10_000)):
         cursor = conn.execute(sql)
+        name = cursor.description[0][0]
         with pytest.raises(dqlite.ProgrammingError, match=r'must be int64, .* got "money"'):
-            cursor.fetch_arrow(types={cursor.description[0][0]: "money"})
+            cursor.fetch_arrow(types={name: "money"})
         with pytest.raises(dqlite.ProgrammingError, match='names column "b", which'):
             cursor.fetch_arrow(types={"b": "int64"})
         with pytest.raises(dqlite.ProgrammingError, match="batch_rows must be at least 1"):

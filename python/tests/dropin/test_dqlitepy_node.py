@@ -171,6 +171,21 @@ def test_rollback_after_a_rollback_by_the_engine_hides_nothing(node) -> None:
     with pytest.raises(dqlite.IntegrityError):
         node.exec("INSERT OR ROLLBACK INTO t VALUES (1)")
     node.rollback()
+    with pytest.raises(dqlite.DatabaseError):
+        node.rollback()
+
+
+def test_each_database_has_its_own_transaction_to_roll_back(node) -> None:
+    node.exec("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    node.exec("INSERT INTO t VALUES (1)")
+    node.begin()
+    with pytest.raises(dqlite.IntegrityError):
+        node.exec("INSERT OR ROLLBACK INTO t VALUES (1)")
+    node.open_db("other.db")
+    node.begin()
+    node.commit()
+    node.open_db()
+    node.rollback()
 
 
 def test_threads_share_the_transaction(node) -> None:

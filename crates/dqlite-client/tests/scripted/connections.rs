@@ -577,7 +577,12 @@ fn a_transaction_stops_at_its_deadline_and_at_its_last_attempt() {
     let policy = Policy::default().with_attempts(1000).with_timeout(TIMEOUT);
     let result: dqlite_client::Result<()> =
         connection.with_transaction_as(&policy, None, |_| unreachable!("nothing begins"));
-    assert_eq!(result.unwrap_err().code(), Some(Code::BUSY));
+    // The deadline falls between two attempts, or into one.
+    let error = result.unwrap_err();
+    assert!(
+        error.code() == Some(Code::BUSY) || error.kind() == ErrorKind::Timeout,
+        "{error:?}"
+    );
     assert!(started.elapsed() < LONG / 2);
     let policy = Policy::default().with_attempts(3);
     let before = server.count(RequestKind::EXEC_SQL);

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::talk::{Limits, Rules};
-use super::{Backend, Early, Gateway, Listeners, Totals};
+use super::{Backend, Early, Gateway, Listeners, Roll, Totals};
 use crate::board::Board;
 use crate::clerk::Clerk;
 use crate::config::NodeConfig;
@@ -36,6 +36,7 @@ pub(crate) struct Door {
     board: Arc<Board>,
     security: Security,
     live: Arc<Live>,
+    roll: Arc<Roll>,
     pub(crate) backend: watch::Sender<Backend>,
     listeners: Option<Listeners>,
     gateway: Option<Gateway>,
@@ -49,6 +50,7 @@ impl Door {
             board: Arc::clone(&clerk.board),
             security: clerk.security.clone(),
             live: Arc::clone(&clerk.live),
+            roll: Arc::default(),
             backend,
             listeners,
             gateway: None,
@@ -71,6 +73,7 @@ impl Door {
         let mut rules = rules(config);
         rules.security = self.security.clone();
         rules.live = Some(Arc::clone(&self.live));
+        rules.roll = Arc::clone(&self.roll);
         let rules = Arc::new(rules);
         let backend = self.backend.subscribe();
         self.gateway = Some(Gateway::serve(listeners, config, most, rules, backend));
@@ -95,6 +98,11 @@ impl Door {
         let peers = peers.with_security(self.security.clone());
         self.backend.send_replace(Backend::Engine(Arc::new(peers)));
         self.open(config);
+    }
+
+    /// The connections by database.
+    pub(crate) fn roll(&self) -> Arc<Roll> {
+        Arc::clone(&self.roll)
     }
 
     pub(crate) fn connections(&self) -> u64 {

@@ -23,6 +23,7 @@ mod quiet;
 mod relay;
 mod replies;
 mod requests;
+mod roll;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ use crate::peers::Peers;
 pub(crate) use self::counters::Totals;
 pub(crate) use self::door::Door;
 pub(crate) use self::early::Early;
+pub(crate) use self::roll::{Roll, Scene};
 
 /// How a client begins that speaks TLS: a handshake, in any version.
 const CLIENT_HELLO: [u8; 2] = [22, 3];

@@ -204,7 +204,7 @@ impl<C: Client> Relay<C> {
     /// Whether this is the only client that talks, and the next word may come at once.
     fn stays_awake(&mut self) -> bool {
         let owes = self.talk.guard.slots().owed_by_engine() > 0;
-        let others = self.talk.note(owes) - usize::from(owes);
+        let others = self.talk.note(owes, self.clock.now) - usize::from(owes);
         let wait = if owes { Wait::Reply } else { Wait::Request };
         let wait = (!self.leaving).then_some((wait, self.talk.settled));
         let awake = self.eager.stays_awake(wait, self.clock.now);

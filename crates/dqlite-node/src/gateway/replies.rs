@@ -203,15 +203,16 @@ impl Replies {
                     };
                     out.extend_from_slice(&message(&welcome));
                 }
-                Reply::Forward if kind == ResponseKind::FAILURE && talk.ending.is_some() => {
+                Reply::Forward if kind == ResponseKind::FAILURE => {
                     let failure = dqlite_proto::reply::failure(body, TAIL_BYTES);
                     let failure = failure.map_err(|_| Broken)?;
+                    talk.fails(&failure);
                     out.extend_from_slice(&failed(talk.explain(failure)));
                 }
                 Reply::Forward => {
                     match kind {
                         ResponseKind::STMT => talk.trail.name(body),
-                        ResponseKind::DB => talk.rules.note_opened(talk.trail.database()),
+                        ResponseKind::DB => talk.enter(),
                         _ => {}
                     }
                     out.extend_from_slice(&header.encode());

@@ -9,8 +9,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use dqlite_proto::guard::{Guard, Policy};
 use dqlite_proto::{Code, Failure, Response};
+use tokio::time::Instant;
 
 use super::counters::{Counters, Reason, add};
+use super::roll::{Entry, Roll};
 use super::trail::Trail;
 use crate::engine::hooks::statements::Handle;
 use crate::live::Live;
@@ -28,6 +30,8 @@ pub(crate) struct Rules {
     pub(super) security: Security,
     /// What is logged of statements.
     pub(super) live: Option<Arc<Live>>,
+    /// Who has opened what.
+    pub(super) roll: Arc<Roll>,
     databases_max: usize,
     databases: Mutex<HashSet<Vec<u8>>>,
     /// Bounded as `databases` is.
@@ -51,6 +55,7 @@ impl Rules {
             counters,
             security: Security::default(),
             live: None,
+            roll: Arc::default(),
             databases_max,
             databases: Mutex::default(),
             opened: Mutex::default(),
@@ -112,7 +117,7 @@ pub(super) enum Ending {
 pub(super) struct Talk {
     pub(super) rules: Arc<Rules>,
     pub(super) guard: Guard,
-    pub(super) handle: Handle,
+    pub(super) handle: Arc<Handle>,
     pub(super) ending: Option<Ending>,
     /// Nothing more goes to the engine until it owes nothing.
     pub(super) barred: bool,
@@ -121,13 +126,16 @@ pub(super) struct Talk {
     /// Replies that were completed.
     pub(super) settled: u64,
     pub(super) trail: Trail,
-    /// Counted among those that talk.
-    talks: bool,
+    /// The number of the reply that the engine owes, if it was seen to owe one.
+    owed: Option<u64>,
+    /// This connection among those that have opened a database.
+    entry: Option<Arc<Entry>>,
 }
 
 impl Drop for Talk {
     fn drop(&mut self) {
-        self.note(false);
+        self.note(false, Instant::now());
+        self.rules.roll.leave(&self.handle);
     }
 }
 
@@ -141,23 +149,45 @@ impl Talk {
             guard: Guard::new(policy),
             trail: Trail::new(rules.live.clone()),
             rules,
-            handle: Handle::new(),
+            handle: Arc::new(Handle::new()),
             ending: None,
             barred: false,
             interrupt_ahead: false,
             settled: 0,
-            talks: false,
+            owed: None,
+            entry: None,
         }
     }
 
     /// Takes note of whether the engine owes a reply; gives the number of connections on which it
     /// does.
-    pub(super) fn note(&mut self, owes: bool) -> usize {
-        let talking = &self.rules.talking;
-        match (std::mem::replace(&mut self.talks, owes), owes) {
+    pub(super) fn note(&mut self, owes: bool, now: Instant) -> usize {
+        let Rules { talking, roll, .. } = &*self.rules;
+        let owed = owes.then_some(self.settled);
+        let before = std::mem::replace(&mut self.owed, owed);
+        if let Some(entry) = self.entry.as_ref().filter(|_| owed != before) {
+            roll.runs(entry, owes.then_some(now));
+        }
+        match (before.is_some(), owes) {
             (false, true) => talking.fetch_add(1, Ordering::Relaxed) + 1,
             (true, false) => talking.fetch_sub(1, Ordering::Relaxed) - 1,
             _ => talking.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The client is told that its database is open.
+    pub(super) fn enter(&mut self) {
+        let database = self.trail.database();
+        self.rules.note_opened(database);
+        self.entry = Some(self.rules.roll.enter(database, &self.handle));
+    }
+
+    /// The client is told of a failure of the engine.
+    pub(super) fn fails(&self, failure: &Failure) {
+        if failure.code == Code::BUSY
+            && let Some(entry) = &self.entry
+        {
+            entry.refused();
         }
     }
 

@@ -147,6 +147,11 @@ impl Handle {
         Self(number)
     }
 
+    /// The number.
+    pub const fn number(&self) -> u64 {
+        self.0
+    }
+
     /// The text whose PREPARE tells the hooks which of SQLite's connections this is.
     pub fn tag(&self) -> String {
         format!("{}{}", *MARK, self.0)

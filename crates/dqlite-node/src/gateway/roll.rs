@@ -1,0 +1,143 @@
+//! The connections by database: which were told BUSY, and which may hold what others wait for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::engine::hooks::statements::Handle;
+
+/// All connections that have opened a database.
+#[derive(Debug)]
+pub(crate) struct Roll {
+    begun: Instant,
+    entries: Mutex<HashMap<u64, Arc<Entry>>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    database: String,
+    handle: Arc<Handle>,
+    /// Replies that said BUSY.
+    busy: AtomicU64,
+    /// When the running request came, in milliseconds since the roll was begun; 0 for none.
+    running: AtomicU64,
+}
+
+/// One look at a database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scene {
+    /// Replies that said BUSY, on the connections of now.
+    pub(crate) busy: u64,
+    /// How long the oldest request has been running.
+    pub(crate) running: Duration,
+    /// The connections with an open transaction.
+    pub(crate) open: Vec<u64>,
+}
+
+impl Default for Roll {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            entries: Mutex::default(),
+        }
+    }
+}
+
+impl Roll {
+    /// What there is to see of each database.
+    pub(crate) fn look(&self) -> BTreeMap<String, Scene> {
+        let now = self.millis(Instant::now());
+        let entries: Vec<_> = {
+            let entries = self.entries();
+            entries
+                .iter()
+                .map(|(id, one)| (*id, Arc::clone(one)))
+                .collect()
+        };
+        let mut scenes = BTreeMap::<String, Scene>::new();
+        for (id, entry) in entries {
+            let scene = scenes.entry(entry.database.clone()).or_default();
+            scene.busy += entry.busy.load(Ordering::Relaxed);
+            let running = entry.running.load(Ordering::Relaxed);
+            if running > 0 {
+                let lasted = Duration::from_millis(now.saturating_sub(running));
+                scene.running = scene.running.max(lasted);
+            }
+            if entry.handle.in_transaction() {
+                scene.open.push(id);
+            }
+        }
+        scenes
+    }
+
+    /// A connection has opened this database.
+    pub(super) fn enter(&self, database: &str, handle: &Arc<Handle>) -> Arc<Entry> {
+        let entry = Arc::new(Entry {
+            database: database.to_owned(),
+            handle: Arc::clone(handle),
+            busy: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+        });
+        self.entries().insert(handle.number(), Arc::clone(&entry));
+        entry
+    }
+
+    /// It is gone.
+    pub(super) fn leave(&self, handle: &Handle) {
+        self.entries().remove(&handle.number());
+    }
+
+    /// Notes when the request came that runs now, if one does.
+    pub(super) fn runs(&self, entry: &Entry, since: Option<Instant>) {
+        let since = since.map_or(0, |since| self.millis(since));
+        entry.running.store(since, Ordering::Relaxed);
+    }
+
+    /// At least 1.
+    fn millis(&self, at: Instant) -> u64 {
+        let passed = at.saturating_duration_since(self.begun).as_millis();
+        u64::try_from(passed).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<u64, Arc<Entry>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// The client is told BUSY.
+    pub(super) fn refused(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_seen_by_database_until_they_leave() {
+        let roll = Roll::default();
+        let handles = [0, 1].map(|_| Arc::new(Handle::new()));
+        let first = roll.enter("app", &handles[0]);
+        let second = roll.enter("app", &handles[1]);
+        first.refused();
+        second.refused();
+        let past = Instant::now()
+            .checked_sub(Duration::from_millis(1))
+            .unwrap();
+        roll.runs(&second, Some(past));
+        let seen = roll.look();
+        assert_eq!(seen.len(), 1);
+        assert_eq!((seen["app"].busy, seen["app"].open.len()), (2, 0));
+        roll.runs(&second, None);
+        roll.leave(&handles[0]);
+        assert_eq!(roll.look()["app"].busy, 1);
+        roll.leave(&handles[1]);
+        assert!(roll.look().is_empty());
+    }
+}
