@@ -78,10 +78,9 @@ pub(crate) fn run(command: &Tls) -> ExitCode {
     let made = match command {
         Tls::Init(wanted) => init(wanted),
         Tls::Issue(wanted) => issue(wanted),
-        Tls::Show { files, json } => tls_show::show(files, *json).map(|good| match good {
-            true => Made::Files,
-            false => Made::NotGood,
-        }),
+        Tls::Show { files, json } => {
+            tls_show::show(files, *json).map(|good| if good { Made::Files } else { Made::NotGood })
+        }
         Tls::Check { target } => check(target),
     };
     match made {

@@ -40,13 +40,13 @@ fn line(events: &Receiver<Event>, word: &str, other: &str) -> (String, bool) {
             Ok(Event::Log(line)) if line.contains(word) => return (line, seen),
             Ok(Event::Log(line)) => seen |= line.contains(other),
             Ok(_) => {}
-            Err(_) => panic!("no {word:?} in the log"),
+            Err(error) => panic!("no {word:?} in the log: {error}"),
         }
     }
 }
 
-fn set(node: &Node, changes: Changes) -> Result<(), NodeError> {
-    node.set(&changes, PATIENCE)
+fn set(node: &Node, changes: &Changes) -> Result<(), NodeError> {
+    node.set(changes, PATIENCE)
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn statements_are_logged_as_it_is_set() {
     connection.execute("CREATE TABLE secrets (a)", ()).unwrap();
     set(
         &node,
-        Changes {
+        &Changes {
             trace_sql: Some("info".into()),
             ..Changes::default()
         },
@@ -77,7 +77,7 @@ fn statements_are_logged_as_it_is_set() {
 
     set(
         &node,
-        Changes {
+        &Changes {
             trace_sql: Some("off".into()),
             slow_statement_ms: Some(1),
             ..Changes::default()
@@ -139,7 +139,7 @@ fn a_change_is_refused_as_a_whole() {
         ),
     ];
     for (name, changes) in wrong {
-        match set(&node, changes) {
+        match set(&node, &changes) {
             Err(NodeError::Refused { code, text, .. }) => {
                 assert_eq!(code, "bad_option");
                 assert!(text.contains(name), "{text}");
@@ -149,7 +149,7 @@ fn a_change_is_refused_as_a_whole() {
     }
     set(
         &node,
-        Changes {
+        &Changes {
             leader_probe_limit: Some(256),
             ..Changes::default()
         },

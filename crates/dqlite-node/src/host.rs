@@ -310,7 +310,7 @@ impl Host {
                 command = commands.recv() => {
                     let command = command.unwrap_or(Command::Orphaned);
                     let Some(command) = self.clerk.answer(command) else { continue };
-                    if let Some(stop) = self.obey(command, &done) {
+                    if let Some(stop) = self.obey(&command, &done) {
                         return Ok(self.stop(stop).await);
                     }
                 }
@@ -333,9 +333,9 @@ impl Host {
     }
 
     /// Begins what a command asks for; a stop is given back.
-    fn obey(&self, command: Command, done: &mpsc::Sender<()>) -> Option<Stop> {
+    fn obey(&self, command: &Command, done: &mpsc::Sender<()>) -> Option<Stop> {
         let local = Arc::clone(&self.local);
-        match command {
+        match *command {
             Command::Stop {
                 n,
                 handover,

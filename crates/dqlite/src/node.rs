@@ -14,7 +14,7 @@ use crate::control::{Answer, HandedOver, Stage, State, ToNode, Tried};
 use crate::node_error::NodeError;
 use crate::settings::Settings;
 use crate::supervisor;
-use crate::view::{End, Failure, Shared, StopOrder, Stopped, View, Waited};
+use crate::view::{End, Failure, Progress, Shared, StopOrder, Stopped, View, Waited};
 
 /// How many times `start_timeout` a start may take while the node shows that it is loading.
 const LOADING_FACTOR: u32 = 10;
@@ -102,7 +102,7 @@ impl Node {
         let grace = Instant::now() + self.settings.ready_grace;
         let ready = |view: &mut View| match &view.end {
             Some(end) => Some(Err(end.clone())),
-            None => (view.ready || view.stop.is_some()).then_some(Ok(())),
+            None => (view.progress == Progress::Ready || view.stop.is_some()).then_some(Ok(())),
         };
         match self.shared.wait(|_| grace, interrupt, ready) {
             Waited::Found(Err(End::Failed(failure))) => Err(self.failed(failure)),
@@ -129,7 +129,7 @@ impl Node {
         };
         let serving = |view: &mut View| match &view.end {
             Some(end) => Some(Err(end.clone())),
-            None => view.serving.then_some(Ok(())),
+            None => (view.progress >= Progress::Serving).then_some(Ok(())),
         };
         match self.shared.wait(deadline, interrupt, serving) {
             Waited::Found(Ok(())) => Ok(()),
@@ -140,7 +140,7 @@ impl Node {
             Waited::TimedOut => {
                 let (state, greeted) = {
                     let view = self.shared.view();
-                    (view.state.name(), view.greeted)
+                    (view.state.name(), view.progress >= Progress::Greeted)
                 };
                 self.stop_within(Duration::ZERO, &mut patient)?;
                 let text = if greeted {
@@ -318,7 +318,7 @@ impl Node {
     ) -> Result<Value, NodeError> {
         self.check_owner()?;
         let n = self.shared.change(|view| {
-            if !view.serving || view.stop.is_some() {
+            if view.progress < Progress::Serving || view.stop.is_some() {
                 return Err(self.end_of(view));
             }
             view.numbers += 1;

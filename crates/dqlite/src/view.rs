@@ -91,6 +91,18 @@ pub(crate) struct StopOrder {
     pub(crate) handover: bool,
 }
 
+/// How far a process of the node has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    Launched,
+    /// It has said which version it is.
+    Greeted,
+    /// Clients can connect.
+    Serving,
+    /// It was in state `ready` once.
+    Ready,
+}
+
 /// The last known facts.
 #[derive(Debug)]
 pub(crate) struct View {
@@ -100,10 +112,7 @@ pub(crate) struct View {
     pub(crate) state: State,
     pub(crate) why: String,
     pub(crate) missing: Vec<Missing>,
-    /// The process has said which version it is.
-    pub(crate) greeted: bool,
-    pub(crate) serving: bool,
-    pub(crate) ready: bool,
+    pub(crate) progress: Progress,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u32,
     pub(crate) id: Option<u64>,
@@ -141,9 +150,7 @@ impl Shared {
             state: State::Stopped,
             why: String::new(),
             missing: Vec::new(),
-            greeted: false,
-            serving: false,
-            ready: false,
+            progress: Progress::Launched,
             pid: None,
             restarts: 0,
             id,
@@ -275,9 +282,7 @@ impl View {
 
     /// Forgets what was true of one process only.
     pub(crate) fn reset(&mut self) {
-        self.greeted = false;
-        self.serving = false;
-        self.ready = false;
+        self.progress = Progress::Launched;
         self.pid = None;
         self.leader = None;
         self.role = None;
@@ -311,11 +316,15 @@ impl View {
         }
     }
 
+    fn reach(&mut self, progress: Progress) {
+        self.progress = self.progress.max(progress);
+    }
+
     /// What the node said.
     pub(crate) fn learn(&mut self, said: FromNode) {
         self.publish(&Event::Control(said.clone()));
         match said {
-            FromNode::Hello { .. } => self.greeted = true,
+            FromNode::Hello { .. } => self.reach(Progress::Greeted),
             FromNode::Engine {
                 path,
                 version,
@@ -330,7 +339,7 @@ impl View {
                 });
             }
             FromNode::Serving { bind, unix, .. } => {
-                self.serving = true;
+                self.reach(Progress::Serving);
                 self.bind = Some(bind);
                 self.unix = unix;
             }
@@ -349,7 +358,7 @@ impl View {
                 self.members = list.into_iter().map(NodeInfo::from).collect();
             }
             FromNode::Role { role, .. } => self.role = Some(role.into()),
-            FromNode::Ready { .. } => self.ready = true,
+            FromNode::Ready { .. } => self.reach(Progress::Ready),
             FromNode::Reply { n, answer } => {
                 if let Some(waiting) = self.answers.get_mut(&n) {
                     *waiting = Some(answer);

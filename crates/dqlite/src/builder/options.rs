@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{NodeBuilder, milliseconds};
 use crate::words::{InitialState, LogLevel, OnDamage, TlsVersion, TrailingStrategy, TwoNode};
@@ -266,11 +266,10 @@ impl NodeBuilder {
         let known = self
             .options
             .entry("env")
-            .or_insert_with(|| Value::Object(Default::default()));
-        match known {
-            Value::Object(map) => drop(map.insert(name.to_owned(), value.into())),
-            // The check refuses what `option` put there.
-            _ => {}
+            .or_insert_with(|| Value::Object(Map::default()));
+        // The check refuses anything else that `option` put there.
+        if let Value::Object(variables) = known {
+            variables.insert(name.to_owned(), value.into());
         }
         self
     }
