@@ -41,6 +41,7 @@ quick: setup ## what needs no node: protocol, client, Rust units; the loop while
 .PHONY: test
 test: build ## every test: Rust, documentation examples, Python
 	cargo nextest run --locked
+	cargo nextest run --locked -p dqlite-client --features deadpool,refinery,stream --test adapters
 	cargo test --locked --doc
 	$(BIN)/pytest
 

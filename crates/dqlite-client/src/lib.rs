@@ -58,7 +58,7 @@
 //! | `tokio` | yes | [`connect`], [`Connection`], [`cluster::tokio`], [`LocalCopies`] |
 //! | `yaml` | yes | [`node_store::YamlFile`] |
 //! | `derive` | no | `#[derive(FromRow)]` |
-//! | `stream` | no | [`Rows::into_stream`], for the combinators of the futures crates |
+//! | `stream` | no | `Rows::into_stream`, for the combinators of the futures crates |
 //! | `deadpool` | no | a manager for pools of `deadpool` |
 //! | `refinery` | no | migrations of `refinery` on a [`Connection`] |
 //! | `chrono` `jiff` `json` `uuid` | no | [`ToParam`] and [`FromValue`] for types of those crates |
