@@ -90,9 +90,17 @@ drill-exact: $(ENGINE)/BUNDLE.json ## count through killed leaders, with and wit
 bench: build ## Python against its peers, ratios in one interleaved run (wants CPython 3.13, or PYTHON313)
 	$(BIN)/python bench/run.py
 
+.PHONY: bench-arrow
+bench-arrow: build ## bulk loads against single inserts, Arrow against rows
+	$(BIN)/python bench/arrow.py
+
 .PHONY: bench-client
 bench-client: $(ENGINE)/BUNDLE.json ## the Rust client against a bare socket and against the engine's own time
 	cargo run --locked --release -p dqlite-client --example floor
+
+.PHONY: bench-gateway
+bench-gateway: $(ENGINE)/BUNDLE.json ## what the gateway adds to a point query and to 60 rows, beside direct connections
+	cargo run --locked --release -p dqlite-cli --example latency
 
 .PHONY: bench-codec
 bench-codec: ## speed of the codec: rows, parameters, requests
