@@ -1,13 +1,11 @@
 //! The connections by database: which were told BUSY, and which may hold what others wait for.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use crate::engine::hooks::statements::Handle;
 
 /// All connections that have opened a database.
 #[derive(Debug)]
@@ -20,11 +18,13 @@ pub(crate) struct Roll {
 #[derive(Debug)]
 pub(crate) struct Entry {
     database: String,
-    handle: Arc<Handle>,
     /// Replies that said BUSY.
     busy: AtomicU64,
-    /// When the running request came, in milliseconds since the roll was begun; 0 for none.
+    /// Since when the engine has owed replies, in milliseconds since the roll was begun; 0 if it
+    /// owes none.
     running: AtomicU64,
+    /// A transaction was open when the engine last owed nothing.
+    open: AtomicBool,
 }
 
 /// One look at a database.
@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 pub(crate) struct Scene {
     /// Replies that said BUSY, on the connections of now.
     pub(crate) busy: u64,
-    /// How long the oldest request has been running.
+    /// For how long at most the engine has owed replies without a pause.
     pub(crate) running: Duration,
     /// The connections with an open transaction.
     pub(crate) open: Vec<u64>,
@@ -67,7 +67,7 @@ impl Roll {
                 let lasted = Duration::from_millis(now.saturating_sub(running));
                 scene.running = scene.running.max(lasted);
             }
-            if entry.handle.in_transaction() {
+            if entry.open.load(Ordering::Relaxed) {
                 scene.open.push(id);
             }
         }
@@ -75,23 +75,23 @@ impl Roll {
     }
 
     /// A connection has opened this database.
-    pub(super) fn enter(&self, database: &str, handle: &Arc<Handle>) -> Arc<Entry> {
+    pub(super) fn enter(&self, id: u64, database: &str) -> Arc<Entry> {
         let entry = Arc::new(Entry {
             database: database.to_owned(),
-            handle: Arc::clone(handle),
             busy: AtomicU64::new(0),
             running: AtomicU64::new(0),
+            open: AtomicBool::new(false),
         });
-        self.entries().insert(handle.number(), Arc::clone(&entry));
+        self.entries().insert(id, Arc::clone(&entry));
         entry
     }
 
     /// It is gone.
-    pub(super) fn leave(&self, handle: &Handle) {
-        self.entries().remove(&handle.number());
+    pub(super) fn leave(&self, id: u64) {
+        self.entries().remove(&id);
     }
 
-    /// Notes when the request came that runs now, if one does.
+    /// Notes since when the engine owes replies, if it does.
     pub(super) fn runs(&self, entry: &Entry, since: Option<Instant>) {
         let since = since.map_or(0, |since| self.millis(since));
         entry.running.store(since, Ordering::Relaxed);
@@ -113,6 +113,11 @@ impl Entry {
     pub(super) fn refused(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// The engine owes nothing now, and this is how it left the connection.
+    pub(super) fn rests(&self, in_transaction: bool) {
+        self.open.store(in_transaction, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -122,9 +127,8 @@ mod tests {
     #[test]
     fn connections_are_seen_by_database_until_they_leave() {
         let roll = Roll::default();
-        let handles = [0, 1].map(|_| Arc::new(Handle::new()));
-        let first = roll.enter("app", &handles[0]);
-        let second = roll.enter("app", &handles[1]);
+        let first = roll.enter(7, "app");
+        let second = roll.enter(8, "app");
         first.refused();
         second.refused();
         let past = Instant::now()
@@ -134,10 +138,13 @@ mod tests {
         let seen = roll.look();
         assert_eq!(seen.len(), 1);
         assert_eq!((seen["app"].busy, seen["app"].open.len()), (2, 0));
+        assert!(seen["app"].running > Duration::ZERO);
         roll.runs(&second, None);
-        roll.leave(&handles[0]);
+        second.rests(true);
+        assert_eq!(roll.look()["app"].open, [8]);
+        roll.leave(7);
         assert_eq!(roll.look()["app"].busy, 1);
-        roll.leave(&handles[1]);
+        roll.leave(8);
         assert!(roll.look().is_empty());
     }
 }

@@ -117,7 +117,7 @@ pub(super) enum Ending {
 pub(super) struct Talk {
     pub(super) rules: Arc<Rules>,
     pub(super) guard: Guard,
-    pub(super) handle: Arc<Handle>,
+    pub(super) handle: Handle,
     pub(super) ending: Option<Ending>,
     /// Nothing more goes to the engine until it owes nothing.
     pub(super) barred: bool,
@@ -126,8 +126,8 @@ pub(super) struct Talk {
     /// Replies that were completed.
     pub(super) settled: u64,
     pub(super) trail: Trail,
-    /// The number of the reply that the engine owes, if it was seen to owe one.
-    owed: Option<u64>,
+    /// Counted among those that talk.
+    talks: bool,
     /// This connection among those that have opened a database.
     entry: Option<Arc<Entry>>,
 }
@@ -135,7 +135,7 @@ pub(super) struct Talk {
 impl Drop for Talk {
     fn drop(&mut self) {
         self.note(false, Instant::now());
-        self.rules.roll.leave(&self.handle);
+        self.rules.roll.leave(self.handle.number());
     }
 }
 
@@ -149,12 +149,12 @@ impl Talk {
             guard: Guard::new(policy),
             trail: Trail::new(rules.live.clone()),
             rules,
-            handle: Arc::new(Handle::new()),
+            handle: Handle::new(),
             ending: None,
             barred: false,
             interrupt_ahead: false,
             settled: 0,
-            owed: None,
+            talks: false,
             entry: None,
         }
     }
@@ -163,12 +163,11 @@ impl Talk {
     /// does.
     pub(super) fn note(&mut self, owes: bool, now: Instant) -> usize {
         let Rules { talking, roll, .. } = &*self.rules;
-        let owed = owes.then_some(self.settled);
-        let before = std::mem::replace(&mut self.owed, owed);
-        if let Some(entry) = self.entry.as_ref().filter(|_| owed != before) {
+        let before = std::mem::replace(&mut self.talks, owes);
+        if let Some(entry) = self.entry.as_ref().filter(|_| owes != before) {
             roll.runs(entry, owes.then_some(now));
         }
-        match (before.is_some(), owes) {
+        match (before, owes) {
             (false, true) => talking.fetch_add(1, Ordering::Relaxed) + 1,
             (true, false) => talking.fetch_sub(1, Ordering::Relaxed) - 1,
             _ => talking.load(Ordering::Relaxed),
@@ -179,7 +178,7 @@ impl Talk {
     pub(super) fn enter(&mut self) {
         let database = self.trail.database();
         self.rules.note_opened(database);
-        self.entry = Some(self.rules.roll.enter(database, &self.handle));
+        self.entry = Some(self.rules.roll.enter(self.handle.number(), database));
     }
 
     /// The client is told of a failure of the engine.
@@ -211,6 +210,9 @@ impl Talk {
         self.trail.settle();
         if self.guard.slots().owed_by_engine() == 0 {
             self.barred = false;
+            if let Some(entry) = &self.entry {
+                entry.rests(self.handle.in_transaction());
+            }
             if !self.interrupt_ahead && self.ending.take().is_some() {
                 self.handle.spare();
             }

@@ -197,7 +197,8 @@ impl Handle {
         self.look(|entry| entry.ending)
     }
 
-    /// Whether a transaction is open.
+    /// Whether a transaction is open. To be asked while no statement runs: SQLite may answer behind
+    /// its connection's lock, which a statement holds to its end.
     pub fn in_transaction(&self) -> bool {
         let registry = registry();
         let connection = registry
@@ -205,7 +206,7 @@ impl Handle {
             .get(&self.0)
             .and_then(|entry| entry.connection);
         match (connection, REAL.get()) {
-            // SAFETY: as for an interrupt; this reads one flag.
+            // SAFETY: as for an interrupt.
             (Some(connection), Some(real)) => unsafe {
                 (real.get_autocommit)(connection as *mut Connection) == 0
             },
