@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 from dqlite import _native
-
-logger: Final = logging.getLogger("dqlite.node")
 
 _WAIT_S: Final = 0.5
 _ENDS: Final = frozenset({"stopped", "failed", "removed"})
@@ -44,6 +41,8 @@ class Teller:
             try:
                 self._tell(event)
             except Exception:
-                logger.exception("on_event raised")
+                import logging  # noqa: PLC0415 - importing dqlite does not
+
+                logging.getLogger("dqlite.node").exception("on_event raised")
             if event["type"] == "state" and event["to"] in _ENDS:
                 return
