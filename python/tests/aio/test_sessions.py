@@ -115,6 +115,8 @@ async def test_so_many_statements_are_kept(listener, database, size):
             for number in range(6):
                 for _ in range(3):
                     assert await conn.fetchval(f"select {number}") == number
+        # What was sent before its answer has been heard.
+        assert await conn.fetchval("select 'last'") == "last"
     names = listener.requests()
     assert ("PREPARE" in names) == (size > 0)
     assert names.count("PREPARE") - names.count("FINALIZE") == size
