@@ -3,7 +3,8 @@
 fn main() {
     // The one way that GNU ld, lld and zig's linker all understand.
     println!("cargo::rustc-link-arg-bins=-rdynamic");
-    // The example hosts a node of its own.
+    // One example and one test host a node of their own.
     println!("cargo::rustc-link-arg-examples=-rdynamic");
+    println!("cargo::rustc-link-arg-tests=-rdynamic");
     println!("cargo::rerun-if-changed=build.rs");
 }
