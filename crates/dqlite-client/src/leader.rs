@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use dqlite_proto::outcome::Call;
 use dqlite_proto::{Event, Session, Ticket};
-use socket2::{Domain, SockAddr, SockRef};
+use socket2::SockRef;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
@@ -23,7 +23,7 @@ use crate::hello::{Greeting, Hello, Purpose};
 use crate::memory::Memory;
 use crate::search::{Answer, ProbeId, Step};
 use crate::secure::{self, Missed};
-use crate::transport::{self, Targets};
+use crate::transport::{self, Target, Targets};
 use crate::wire::{Stream, Wire};
 
 /// How an attempt ended.
@@ -250,9 +250,9 @@ enum Socket {
     Tcp(TcpStream),
 }
 
-async fn open_one(target: &SockAddr) -> io::Result<Socket> {
+async fn open_one(target: &Target) -> io::Result<Socket> {
     let socket = transport::begin(target)?;
-    let is_unix = target.domain() == Domain::UNIX;
+    let is_unix = target.is_unix();
     let socket = OwnedFd::from(socket);
     if is_unix {
         let stream = UnixStream::from_std(socket.into())?;

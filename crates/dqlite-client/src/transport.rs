@@ -28,7 +28,31 @@ const SOCKET_PATH_MAX: usize = 107;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Places to try for one address, in order.
-pub(crate) type Targets = VecDeque<SockAddr>;
+pub(crate) type Targets = VecDeque<Target>;
+
+/// A place to connect to.
+#[derive(Debug)]
+pub(crate) struct Target {
+    address: SockAddr,
+    /// Kept open because the address leads through it.
+    _folder: Option<File>,
+}
+
+impl Target {
+    /// Whether it is a Unix socket.
+    pub(crate) fn is_unix(&self) -> bool {
+        self.address.domain() == Domain::UNIX
+    }
+}
+
+impl From<SockAddr> for Target {
+    fn from(address: SockAddr) -> Self {
+        Self {
+            address,
+            _folder: None,
+        }
+    }
+}
 
 /// Where an address leads, if that can be told without asking anybody.
 pub(crate) fn targets(address: &Address) -> io::Result<Option<Targets>> {
@@ -36,7 +60,8 @@ pub(crate) fn targets(address: &Address) -> io::Result<Option<Targets>> {
         Place::Unix { path, .. } => Ok(Some(VecDeque::from([unix(path)?]))),
         Place::Tcp { host, port } => {
             let numeric = host.parse::<IpAddr>().ok();
-            Ok(numeric.map(|ip| VecDeque::from([SocketAddr::new(ip, *port).into()])))
+            Ok(numeric
+                .map(|ip| VecDeque::from([SockAddr::from(SocketAddr::new(ip, *port)).into()])))
         }
     }
 }
@@ -45,31 +70,32 @@ pub(crate) fn targets(address: &Address) -> io::Result<Option<Targets>> {
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Targets> {
     Ok((host, port)
         .to_socket_addrs()?
-        .map(SockAddr::from)
+        .map(|place| SockAddr::from(place).into())
         .collect())
 }
 
-fn unix(path: &Path) -> io::Result<SockAddr> {
+fn unix(path: &Path) -> io::Result<Target> {
     if path.as_os_str().len() <= SOCKET_PATH_MAX {
-        return SockAddr::unix(path);
+        return Ok(SockAddr::unix(path)?.into());
     }
     // Too long for the kernel's structure; dialled through an open directory.
     let folder = File::open(path.parent().unwrap_or(path))?;
     let through = format!("/proc/self/fd/{}", folder.as_raw_fd());
     let short = Path::new(&through).join(path.file_name().unwrap_or_default());
-    // The name is looked up while connecting, so the directory stays open until the process ends.
-    std::mem::forget(folder);
-    SockAddr::unix(short)
+    Ok(Target {
+        address: SockAddr::unix(short)?,
+        _folder: Some(folder),
+    })
 }
 
 /// Begins to connect. The socket is writable when that has ended, well or not.
-pub(crate) fn begin(target: &SockAddr) -> io::Result<Socket> {
+pub(crate) fn begin(target: &Target) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
-    let socket = Socket::new(target.domain(), kind, None)?;
-    if target.domain() != Domain::UNIX {
+    let socket = Socket::new(target.address.domain(), kind, None)?;
+    if !target.is_unix() {
         tune(&SockRef::from(&socket))?;
     }
-    match socket.connect(target) {
+    match socket.connect(&target.address) {
         Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => Err(error),
         _ => Ok(socket),
     }
@@ -152,7 +178,8 @@ mod tests {
     #[test]
     fn sockets_are_tuned() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = begin(&listener.local_addr().unwrap().into()).unwrap();
+        let target = SockAddr::from(listener.local_addr().unwrap()).into();
+        let socket = begin(&target).unwrap();
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         assert!(socket.nonblocking().unwrap());
@@ -168,7 +195,18 @@ mod tests {
         let short = format!("/proc/self/fd/{}/node.sock", file.as_raw_fd());
         let _listener = UnixListener::bind(short).unwrap();
         let address = Address::unix(deep.join("node.sock"), None);
-        let target = targets(&address).unwrap().unwrap().remove(0).unwrap();
-        finish(&SockRef::from(&begin(&target).unwrap())).unwrap();
+        let is_folder = |link: &std::fs::DirEntry| {
+            std::fs::read_link(link.path()).is_ok_and(|target| target == deep)
+        };
+        let open = || {
+            let links = std::fs::read_dir("/proc/self/fd").unwrap();
+            links.flatten().filter(is_folder).count()
+        };
+        let before = open();
+        for _ in 0..3 {
+            let target = targets(&address).unwrap().unwrap().remove(0).unwrap();
+            finish(&SockRef::from(&begin(&target).unwrap())).unwrap();
+        }
+        assert_eq!(open(), before, "nothing of them stays open");
     }
 }
