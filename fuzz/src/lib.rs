@@ -459,6 +459,10 @@ impl Play<'_> {
         match self.session.abandon(ticket) {
             Abandoned::NotSent => assert_eq!(self.session.pending(), before - 1),
             Abandoned::Draining => assert_eq!(self.session.pending(), before),
+            Abandoned::Cut => {
+                assert_eq!(self.session.pending(), before - 1);
+                assert!(self.session.is_cut() && self.session.output().is_empty());
+            }
             Abandoned::Gone => panic!("it was outstanding"),
         }
         self.open.retain(|open| *open != ticket);

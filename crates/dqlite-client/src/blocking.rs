@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::convert::FromRow;
 use crate::driver::{Driver, now};
 use crate::error::{Error, Result};
-use crate::exchange::{self, Exchange};
+use crate::exchange::Exchange;
 use crate::fd::{self, Link, never};
 use crate::params::Params;
 use crate::rerun::Policy;
@@ -294,10 +294,7 @@ impl Driver for Link {
     }
 
     fn cut(&mut self) {
-        if exchange::cut(self.session_mut()) {
-            // What the kernel does not take now is sent with the next call.
-            let _ = self.flush();
-        }
+        fd::cut(self);
     }
 
     async fn sleep(time: Duration) {

@@ -2,6 +2,7 @@
 
 mod many;
 mod rerun;
+mod transact;
 
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,10 @@ use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::params::Params;
 use crate::statement::{Answer, Chunk, Plan, Running, Streaming};
-use crate::transaction::{self, Behavior, State, commit_pauses, commits_again};
+use crate::transaction::State;
 
 pub(crate) use rerun::Runs;
+use transact::Ended;
 
 /// A session with one database, the transaction on it, and what is kept prepared in it.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ pub(crate) struct Body<D> {
 
 impl<D: Driver> Body<D> {
     pub(crate) async fn open(config: &Config) -> Result<Self> {
-        let deadline = clock::now() + config.connect_timeout;
+        let deadline = clock::after(config.connect_timeout);
         Ok(Self {
             driver: D::dial(config, deadline).await?,
             config: config.clone(),
@@ -65,7 +67,7 @@ impl<D: Driver> Body<D> {
 
     /// Begins a new session; a transaction of the old one is gone.
     pub(crate) async fn reconnect(&mut self) -> Result<()> {
-        let deadline = clock::now() + self.config.connect_timeout;
+        let deadline = clock::after(self.config.connect_timeout);
         let deadline = self.limit.map_or(deadline, |limit| limit.min(deadline));
         self.driver = D::dial(&self.config, deadline).await?;
         self.opened = clock::now();
@@ -86,7 +88,7 @@ impl<D: Driver> Body<D> {
 
     fn deadline(&mut self) -> Instant {
         let time = self.within.take().unwrap_or(self.config.timeout);
-        let deadline = clock::now() + time;
+        let deadline = clock::after(time);
         self.limit.map_or(deadline, |limit| limit.min(deadline))
     }
 
@@ -279,156 +281,6 @@ impl<D: Driver> Body<D> {
         if let Ok(ticket) = session.queue(&Request::Finalize { statement }) {
             session.abandon(ticket);
         }
-    }
-}
-
-/// Transactions.
-impl<D: Driver> Body<D> {
-    /// Begins a transaction.
-    pub(crate) async fn begin(&mut self, behavior: Behavior) -> Result<()> {
-        let deadline = self.deadline();
-        self.tidy(deadline).await?;
-        let plan = self.control(behavior.sql(), ())?;
-        (self.trouble, self.owned) = (None, false);
-        let begun = self.send_as(plan, State::Abandoned, deadline).await;
-        self.state = State::after_begin(begun.as_ref().err());
-        (self.savepoints, self.wanted) = (0, 0);
-        begun.map(drop)
-    }
-
-    /// Makes everything durable.
-    pub(crate) async fn commit(&mut self) -> Result<()> {
-        let deadline = self.deadline();
-        self.tidy(deadline).await?;
-        let mut pauses = commit_pauses();
-        loop {
-            let (plan, state) = (self.control("COMMIT", ())?, self.state);
-            match self.send(plan, deadline).await {
-                Err(error) if commits_again(&error, deadline) => {
-                    D::sleep(pauses.next(Duration::MAX)).await;
-                }
-                Err(error) => return Err(state.judge_commit(error)),
-                Ok(_) => {
-                    self.no_transaction();
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Undoes everything.
-    pub(crate) async fn rollback(&mut self) -> Result<()> {
-        let deadline = self.deadline();
-        self.roll_back(deadline).await.map(drop)
-    }
-
-    /// Begins a savepoint; its number.
-    pub(crate) async fn save(&mut self) -> Result<u32> {
-        let deadline = self.deadline();
-        self.tidy(deadline).await?;
-        let number = self.savepoints + 1;
-        let sql = transaction::savepoint(number);
-        let plan = self.control(&sql, ())?;
-        self.send(plan, deadline).await?;
-        (self.savepoints, self.wanted) = (number, number);
-        Ok(number)
-    }
-
-    /// Lets a savepoint become part of what is around it.
-    pub(crate) async fn release(&mut self, number: u32) -> Result<()> {
-        let deadline = self.deadline();
-        self.tidy(deadline).await?;
-        let sql = transaction::release(number);
-        let plan = self.control(&sql, ())?;
-        self.send(plan, deadline).await?;
-        (self.savepoints, self.wanted) = (number - 1, number - 1);
-        Ok(())
-    }
-
-    /// Undoes what was done since a savepoint began.
-    pub(crate) async fn roll_back_to(&mut self, number: u32) -> Result<()> {
-        self.unwind(number);
-        let deadline = self.deadline();
-        self.tidy(deadline).await
-    }
-
-    /// Has everything since a savepoint, or since the beginning, undone before the next use.
-    pub(crate) fn unwind(&mut self, number: u32) {
-        if number == 0 {
-            if self.state != State::None {
-                self.state = State::Abandoned;
-            }
-        } else {
-            self.wanted = self.wanted.min(number - 1);
-        }
-    }
-
-    /// Undoes what was dropped.
-    async fn tidy(&mut self, deadline: Instant) -> Result<()> {
-        if self.state == State::Abandoned {
-            tracing::debug!(target: "dqlite", "rolling back a transaction that was dropped");
-            self.roll_back(deadline).await?;
-        }
-        if self.savepoints > self.wanted && self.state.check().is_ok() {
-            let number = self.wanted + 1;
-            for sql in transaction::undo(number) {
-                let plan = self.control(&sql, ())?;
-                self.send(plan, deadline).await?;
-            }
-            self.savepoints = self.wanted;
-        }
-        Ok(())
-    }
-
-    /// Ends the transaction; `false` if the server had ended it before.
-    async fn roll_back(&mut self, deadline: Instant) -> Result<bool> {
-        let plan = self.control("ROLLBACK", ())?;
-        let ended = self.send_as(plan, State::Abandoned, deadline).await;
-        let was_open = match ended {
-            Ok(_) => true,
-            Err(error) if transaction::is_rolled_back(&error) => false,
-            // It ended with the session.
-            Err(_) if self.is_lost() => true,
-            Err(error) => {
-                self.state = State::Abandoned;
-                return Err(error);
-            }
-        };
-        self.no_transaction();
-        Ok(was_open)
-    }
-
-    /// Sends what begins or ends a transaction. If it is given up, `meanwhile` is what is left.
-    async fn send_as(
-        &mut self,
-        plan: Plan<'_>,
-        meanwhile: State,
-        deadline: Instant,
-    ) -> Result<Answer> {
-        self.state = meanwhile;
-        let result = match self.start(plan, deadline).await {
-            Ok(mut running) => self.driver.run(&mut running, deadline).await,
-            Err(error) => Err(error),
-        };
-        if self.is_lost() {
-            self.config.forget(self.driver.address());
-        }
-        result
-    }
-
-    /// A statement of our own.
-    fn control<'s>(&self, sql: &'s str, params: impl Params) -> Result<Plan<'s>> {
-        let state = if sql == "ROLLBACK" {
-            State::None
-        } else {
-            self.state
-        };
-        Plan::new(sql, params, state, self.driver.session().class())
-    }
-
-    const fn no_transaction(&mut self) {
-        self.state = State::None;
-        (self.savepoints, self.wanted) = (0, 0);
     }
 }
 

@@ -11,7 +11,9 @@
 
 use dqlite_proto::outcome::{self, Call};
 use dqlite_proto::sql::Parameters;
-use dqlite_proto::{Event, Outcome, Request, Response, Retry, Session, Ticket, Violation};
+use dqlite_proto::{
+    Event, FailureKind, Outcome, Request, Response, Retry, Session, Ticket, Violation,
+};
 
 use crate::cache::{Advice, Cache};
 use crate::error::{Error, Result};
@@ -42,13 +44,79 @@ pub(crate) struct Bulk<'s, I> {
     stage: Stage,
     /// A set that did not fit into the window.
     waiting: Option<dqlite_proto::Params>,
-    has_ended: bool,
+    rest: Rest,
     sent: u64,
     answered: u64,
     many: Many,
     /// The first error, and executions behind it that succeeded.
-    error: Option<Error>,
+    error: Option<(Origin, Error)>,
     behind: Vec<u64>,
+}
+
+/// What is left of the sets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    Comes,
+    Ended,
+    /// It may not be sent any more.
+    Stopped,
+}
+
+/// Whose error it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The set's: it was never sent.
+    Caller,
+    /// The session has ended with it, and what is behind it cannot have run.
+    Session,
+    /// The statement's. It may have ended the transaction: then what is behind it ran on its own.
+    Statement,
+}
+
+/// Why not all were executed.
+pub(crate) struct Fault {
+    pub(crate) error: Error,
+    /// Executions behind the refused one that succeeded: on their own, if the server ended the
+    /// transaction.
+    pub(crate) behind: Vec<u64>,
+    /// Whether there are others, of which that is not known.
+    pub(crate) is_in_doubt: bool,
+}
+
+impl Fault {
+    /// Nothing was executed behind the error.
+    pub(crate) const fn alone(error: Error) -> Self {
+        Self {
+            error,
+            behind: Vec::new(),
+            is_in_doubt: false,
+        }
+    }
+
+    /// Whether executions behind the refused one may stay.
+    pub(crate) const fn may_leave_traces(&self) -> bool {
+        self.is_in_doubt || !self.behind.is_empty()
+    }
+
+    /// The error when the server had ended the transaction before it was told to.
+    pub(crate) fn applied(self) -> Error {
+        match (self.is_in_doubt, self.behind.is_empty()) {
+            (false, true) => self.error,
+            (true, true) => self.in_doubt(),
+            _ => partly_applied(self.error, &self.behind),
+        }
+    }
+
+    /// The error when the server could not be asked.
+    pub(crate) fn in_doubt(self) -> Error {
+        if !self.may_leave_traces() {
+            return self.error;
+        }
+        let text = "; if the server rolled the transaction back by itself, executions behind it \
+                    may have taken effect on their own";
+        let error = self.error.with_more(text);
+        error.with_verdict(Outcome::Unknown, Retry::No)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -95,7 +163,7 @@ where
             known,
             stage: Stage::Running { id: 0, next: None },
             waiting: None,
-            has_ended: false,
+            rest: Rest::Comes,
             sent: 0,
             answered: 0,
             many: Many::default(),
@@ -128,9 +196,15 @@ where
         }
     }
 
-    /// Executions that succeeded behind the one that failed.
-    pub(crate) fn behind(&self) -> &[u64] {
-        &self.behind
+    /// What stopped it, after the driver or the executions themselves ended with an error.
+    pub(crate) fn fault(mut self, error: Error) -> Fault {
+        // Where the connection ended behind a refusal, that says more.
+        let refused = self.error.take_if(|(of, _)| *of == Origin::Statement);
+        Fault {
+            is_in_doubt: refused.is_some() && self.sent > self.answered,
+            error: refused.map_or(error, |(_, refused)| refused),
+            behind: self.behind,
+        }
     }
 
     /// Sends as many as the window takes.
@@ -138,7 +212,7 @@ where
         let Stage::Running { id, next } = &mut self.stage else {
             return;
         };
-        while self.error.is_none() && !self.has_ended {
+        while self.error.is_none() && self.rest == Rest::Comes {
             if self.one_by_one && self.sent > self.answered {
                 return;
             }
@@ -146,13 +220,13 @@ where
                 Some(params) => params,
                 None => match self.sets.next() {
                     None => {
-                        self.has_ended = true;
+                        self.rest = Rest::Ended;
                         return;
                     }
                     Some(set) => {
                         let mut params = dqlite_proto::Params::new();
                         if let Err(error) = set.write(&self.parameters, &mut params) {
-                            self.error = Some(error.with_index(self.sent));
+                            self.error = Some((Origin::Caller, error.with_index(self.sent)));
                             return;
                         }
                         params
@@ -173,7 +247,8 @@ where
                     return;
                 }
                 Err(violation) => {
-                    self.error = Some(Error::from(violation).with_index(self.sent));
+                    let error = Error::from(violation).with_index(self.sent);
+                    self.error = Some((Origin::Caller, error));
                     return;
                 }
             }
@@ -185,8 +260,8 @@ where
             return Ok(None);
         }
         match self.error.take() {
-            Some(error) => Err(error),
-            None => Ok(self.has_ended.then_some(self.many)),
+            Some((_, error)) => Err(error),
+            None => Ok((self.rest == Rest::Ended).then_some(self.many)),
         }
     }
 
@@ -198,9 +273,10 @@ where
         }
     }
 
-    fn failed(&mut self, error: Error) {
-        if self.error.is_none() {
-            self.error = Some(error.with_index(self.answered));
+    /// The server refused one; the first of those counts.
+    fn failed(&mut self, origin: Origin, error: Error) {
+        if !matches!(self.error, Some((Origin::Session | Origin::Statement, _))) {
+            self.error = Some((origin, error.with_index(self.answered)));
         }
     }
 }
@@ -223,7 +299,7 @@ where
                 response: Response::Result { rows_affected, .. },
                 ..
             } => {
-                if self.error.is_some() {
+                if matches!(self.error, Some((Origin::Statement, _))) {
                     self.behind.push(self.answered);
                 }
                 self.many.executions += 1;
@@ -237,7 +313,13 @@ where
                 if matches!(self.stage, Stage::Preparing(_)) {
                     return Err(error);
                 }
-                self.failed(error);
+                let origin = match verdict.kind {
+                    FailureKind::NotLeader
+                    | FailureKind::LeadershipLost
+                    | FailureKind::NoStatement => Origin::Session,
+                    _ => Origin::Statement,
+                };
+                self.failed(origin, error);
                 self.count(session);
             }
         }
@@ -255,10 +337,16 @@ where
     fn call(&self) -> Call {
         self.call
     }
+
+    /// What is sent behind the order to end the others would run on its own.
+    fn stop(&mut self) -> bool {
+        self.rest = Rest::Stopped;
+        true
+    }
 }
 
 /// The error when executions behind the one that failed took effect on their own.
-pub(crate) fn partly_applied(error: Error, behind: &[u64]) -> Error {
+fn partly_applied(error: Error, behind: &[u64]) -> Error {
     let list: Vec<String> = behind.iter().take(8).map(u64::to_string).collect();
     let more = if behind.len() > 8 { ", .." } else { "" };
     let text = format!(

@@ -56,7 +56,7 @@ impl managed::Manager for Manager {
         if leader.is_some_and(|leader| leader != *connection.server()) {
             return Err(managed::RecycleError::message("another node leads"));
         }
-        let deadline = clock::now() + self.config.connect_timeout.min(self.config.timeout);
+        let deadline = clock::after(self.config.connect_timeout.min(self.config.timeout));
         connection.reset(deadline).await?;
         Ok(connection.check(deadline).await?)
     }

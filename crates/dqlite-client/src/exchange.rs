@@ -32,6 +32,12 @@ pub(crate) trait Exchange {
         })
     }
 
+    /// The time is up: nothing more is queued. `false` if there is no sense in waiting a moment
+    /// longer for what is under way.
+    fn stop(&mut self) -> bool {
+        true
+    }
+
     /// An output that needs no event: asked whenever all that came has been handed in.
     fn rest(&mut self, _session: &Session) -> Option<Self::Output> {
         None

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use dqlite_proto::{Outcome, Retry};
 
 use crate::backoff::Backoff;
+use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::transaction::Behavior;
 
@@ -117,7 +118,7 @@ impl Rerun {
     /// Before the first run; equal seeds give equal pauses.
     pub fn new(policy: &Policy, now: Instant, seed: u64) -> Self {
         Self {
-            deadline: now + policy.timeout,
+            deadline: clock::later(now, policy.timeout),
             runs_left: policy.attempts.saturating_sub(1),
             has_token: policy.has_token,
             pauses: Backoff::new(PAUSE_FIRST, PAUSE_MAX, seed),

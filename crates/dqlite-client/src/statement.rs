@@ -421,6 +421,10 @@ impl Exchange for Running<'_> {
     fn call(&self) -> Call {
         self.call()
     }
+
+    fn stop(&mut self) -> bool {
+        !self.preparing
+    }
 }
 
 /// A statement whose rows are handed out as they come; nothing is read that is not asked for.
@@ -460,6 +464,10 @@ impl Exchange for Streaming<'_> {
 
     fn call(&self) -> Call {
         self.0.call()
+    }
+
+    fn stop(&mut self) -> bool {
+        self.0.stop()
     }
 }
 

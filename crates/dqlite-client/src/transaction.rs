@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use dqlite_proto::outcome::{self, After, Call, Effect};
-use dqlite_proto::{FailureKind, Outcome};
+use dqlite_proto::{FailureKind, Outcome, Retry};
 
 use crate::backoff::Backoff;
 use crate::clock;
@@ -152,6 +152,13 @@ pub(crate) fn release(number: u32) -> String {
 /// Undoes everything since a savepoint began.
 pub(crate) fn undo(number: u32) -> [String; 2] {
     [format!("ROLLBACK TO dqlite_{number}"), release(number)]
+}
+
+/// The error of undoing a transaction that a conflict had ended: what came behind stays.
+pub(crate) fn astray() -> Error {
+    let text = "a conflict had rolled the transaction back, and what was written behind it may \
+                have happened";
+    Error::new(ErrorKind::Rejected, text).with_verdict(Outcome::Unknown, Retry::No)
 }
 
 /// Between two attempts of a COMMIT that met a lock.

@@ -91,7 +91,10 @@ impl Wire {
 
     /// Makes sure that a request would reach somebody; see [`crate::fd`]'s function of that name.
     pub(crate) async fn ready(&mut self, deadline: Instant) -> Result<()> {
-        exchange::cut(&mut self.session);
+        self.cut();
+        if self.session.is_lost() {
+            return Err(Error::ended(self.address.as_str()));
+        }
         if !self.session.is_idle() {
             let drained = self.bounded(&mut Drain, deadline).await;
             drained.map_err(|stop| stop.plain(&mut self.session, self.address.as_str()))?;
@@ -116,6 +119,7 @@ impl Wire {
         };
         let mut result = call.wire.bounded(exchange, deadline).await;
         if let Err(Stop::Late(after)) = result
+            && exchange.stop()
             && exchange::end(&mut call.wire.session)
         {
             let until = clock::now() + exchange::GRACE;
@@ -123,7 +127,10 @@ impl Wire {
         }
         call.is_over = true;
         drop(call);
-        result.map_err(|stop| stop.settle(exchange, &mut self.session, self.address.as_str()))
+        let result =
+            result.map_err(|stop| stop.settle(exchange, &mut self.session, self.address.as_str()));
+        self.hang_up();
+        result
     }
 
     /// Gives up what is under way, without waiting; a server that can is told to end it.
@@ -132,6 +139,14 @@ impl Wire {
             // What the kernel does not take now is sent with the next call.
             let mut cx = Context::from_waker(Waker::noop());
             let _ = self.write(&mut cx);
+        }
+        self.hang_up();
+    }
+
+    /// Closes the connection if half a request is on its way: its rest will never come.
+    fn hang_up(&mut self) {
+        if self.session.is_cut() {
+            self.stream = Box::new(tokio::io::empty());
         }
     }
 

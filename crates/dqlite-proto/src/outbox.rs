@@ -46,6 +46,11 @@ impl Outbox {
         }
     }
 
+    /// Forgets what has not been sent: nothing more ever is.
+    pub(crate) fn close(&mut self) {
+        self.bytes.truncate(self.head);
+    }
+
     /// Removes `size` bytes that end at position `end`, if none of them has been sent.
     pub(crate) fn take_back(&mut self, end: u64, size: usize) -> bool {
         let end = usize::try_from(end.saturating_sub(self.base)).unwrap_or(usize::MAX);

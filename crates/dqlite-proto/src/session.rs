@@ -9,12 +9,14 @@
 //!   taken back            draining ─── its reply, read and dropped ──► gone
 //!
 //!   Live ── leadership lost ──► Lost ── malformed bytes, lose() ──► Broken
+//!     └──── abandon, partly sent ──► Cut ────────────────────────────┘
 //! ```
 //!
 //! Requests are answered in the order in which they were queued, each by exactly one last event,
 //! unless it was abandoned or the connection broke. A *lost* session is over on the server: its
 //! statements and its transaction are gone, nothing more may be asked, and what was asked before is
-//! still answered. A *broken* one cannot be read any more.
+//! still answered. A *cut* one is lost because half a request is on its way, and the rest of it
+//! will never be sent. A *broken* one cannot be read any more.
 
 mod receive;
 mod send;
@@ -84,6 +86,9 @@ pub enum Progress {
 pub enum Abandoned {
     /// It was taken out of the output; it never happened.
     NotSent,
+    /// A part of it was sent, and the rest never will be, so it never happens. The session is over:
+    /// close the connection.
+    Cut,
     /// It is on its way; its reply will be read and thrown away.
     Draining,
     /// It is not outstanding: answered, abandoned before, or not of this session.
@@ -117,6 +122,8 @@ enum State {
     Live,
     /// Over on the server; what is outstanding is still answered.
     Lost,
+    /// The last message that left is not whole; what was asked before it is still answered.
+    Cut,
     /// Nothing more can be read.
     Broken,
 }
@@ -258,8 +265,9 @@ impl Session {
         result
     }
 
-    /// Gives up a request: it is taken back if none of it was sent, else its reply is read and
-    /// thrown away when it comes.
+    /// Gives up a request: it is taken back if none of it was sent. If all of it was, its reply is
+    /// read and thrown away when it comes. Anything between ends the session: completed later, a
+    /// request would happen of which the caller believes that it never will.
     pub fn abandon(&mut self, ticket: Ticket) -> Abandoned {
         let found = self.queue.iter().position(|p| p.ticket == ticket);
         let Some((at, pending)) = found.and_then(|at| Some((at, self.queue.get_mut(at)?))) else {
@@ -273,10 +281,19 @@ impl Session {
         // The statement of a FINALIZE is gone from our books already; let it go there, too. Nobody
         // ever waits for the answer to an INTERRUPT.
         let stays = kind == RequestKind::FINALIZE || kind == RequestKind::INTERRUPT;
-        if stays || !self.outbox.take_back(end, size) {
+        if stays {
+            return Abandoned::Draining;
+        }
+        let taken_back = self.outbox.take_back(end, size);
+        if !taken_back && self.outbox.position() >= end {
             return Abandoned::Draining;
         }
         self.queue.remove(at);
+        if !taken_back {
+            self.outbox.close();
+            self.state = State::Cut;
+            return Abandoned::Cut;
+        }
         for later in self.queue.iter_mut().skip(at) {
             later.end = later.end.saturating_sub(size as u64);
         }
@@ -310,8 +327,11 @@ impl Session {
             .queue
             .drain(..)
             .filter(|pending| pending.purpose == Purpose::Wanted);
-        lost.map(|pending| (pending.ticket, pending.progress(unsent)))
-            .collect()
+        let lost = lost
+            .map(|pending| (pending.ticket, pending.progress(unsent)))
+            .collect();
+        self.outbox.close();
+        lost
     }
 
     /// How far a request got; `None` if it is not outstanding or not wanted.
@@ -347,6 +367,12 @@ impl Session {
     /// outstanding, and never open the database again on it.
     pub fn is_lost(&self) -> bool {
         self.state != State::Live
+    }
+
+    /// Whether it is lost because a request was given up of which a part had been sent. The server
+    /// waits for the rest, so close the connection at once.
+    pub fn is_cut(&self) -> bool {
+        self.state == State::Cut
     }
 
     /// Whether a database is open.

@@ -368,24 +368,36 @@ fn an_unsent_request_can_be_taken_back() {
 }
 
 #[test]
-fn a_partly_sent_request_is_completed_and_its_reply_thrown_away() {
+fn a_partly_sent_request_that_is_given_up_is_never_completed() {
     let mut story = Story::open();
-    let first = story.ask(&INSERT);
-    let second = story.ask(&SELECT);
-    story
-        .received
-        .extend_from_slice(&story.session.output()[..9]);
-    story.session.sent(9);
-    assert_eq!(story.session.progress(first), Some(Progress::Partial));
-    assert_eq!(story.session.progress(second), Some(Progress::Unsent));
-    assert_eq!(story.session.abandon(first), Abandoned::Draining);
-    assert_eq!(story.session.progress(first), None);
-    assert!(story.session.is_draining());
+    let first = story.ask(&SELECT);
     story.send();
-    assert_eq!(story.seen().len(), 3);
-    story.reply(&result());
+    let second = story.ask(&INSERT);
+    let third = story.ask(&INSERT);
+    let part = story.session.output()[..9].to_vec();
+    story.received.extend_from_slice(&part);
+    story.session.sent(9);
+    assert_eq!(story.session.progress(second), Some(Progress::Partial));
+    assert_eq!(story.session.progress(third), Some(Progress::Unsent));
+    assert_eq!(story.session.abandon(second), Abandoned::Cut);
+    assert_eq!(story.session.progress(second), None);
+    assert!(story.session.is_cut() && story.session.is_lost());
+    assert_eq!(story.session.output(), [], "nor is anything behind it sent");
+    assert_eq!(story.session.queue(&SELECT), Err(Violation::Lost));
+    // What the server has got as a whole is answered.
     story.reply(&rows(&[1], true));
-    assert_eq!(shapes(&story.events()), [(second, "rows, done")]);
+    assert_eq!(shapes(&story.events()), [(first, "rows, done")]);
+    assert_eq!(story.session.lose(), [(third, Progress::Unsent)]);
+    assert!(!story.session.is_cut());
+}
+
+#[test]
+fn a_lost_session_sends_nothing_more() {
+    let mut story = Story::open();
+    let ticket = story.ask(&INSERT);
+    story.session.sent(9);
+    assert_eq!(story.session.lose(), [(ticket, Progress::Partial)]);
+    assert_eq!(story.session.output(), []);
 }
 
 #[test]
@@ -634,7 +646,12 @@ fn the_flight_is_bounded() {
         story.session.queue(&Request::Leader),
         Err(Violation::WindowFull)
     );
+    story.ask(&Request::Interrupt);
     story.send();
+    story.answer(&Response::Server {
+        id: 0,
+        address: String::new(),
+    });
     story.answer(&Response::Server {
         id: 0,
         address: String::new(),

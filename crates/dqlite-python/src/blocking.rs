@@ -335,7 +335,7 @@ impl<'a> Borrowed<'a> {
                 return batch.finish(py);
             }
             match self.next_event(py, until, None) {
-                Ok(Some(Event::Reply { ticket, response })) => batch.reply(ticket, &response),
+                Ok(Some(Event::Reply { ticket, response })) => batch.reply(py, ticket, &response),
                 Ok(Some(Event::Rows { frame, done, .. })) => {
                     let mut known = self.home.inner().header.clone();
                     let taken = batch.rows(py, &frame, done, &mut known);
@@ -422,11 +422,16 @@ impl<'a> Borrowed<'a> {
         };
         let progress = link.session().progress(ticket).unwrap_or(Progress::Sent);
         let first = self.drain_until.is_none();
-        if give_up(link.session_mut(), ticket, first) == Abandoned::Draining {
-            // What ends the statement should go out although nobody waits now.
-            let _ = link.flush();
-            self.drain_until = Some(Instant::now() + DRAIN_MAX);
-            self.home.inner().transaction.doubt();
+        match give_up(link.session_mut(), ticket, first) {
+            Abandoned::Draining => {
+                // What ends the statement should go out although nobody waits now.
+                let _ = link.flush();
+                self.drain_until = Some(Instant::now() + DRAIN_MAX);
+                self.home.inner().transaction.doubt();
+            }
+            // The server waits for the rest of it, which never comes.
+            Abandoned::Cut => self.link = None,
+            Abandoned::NotSent | Abandoned::Gone => {}
         }
         progress
     }

@@ -107,6 +107,7 @@ pub struct Act {
 enum Step {
     Send(Vec<u8>),
     Pause(Duration),
+    Wait(Gate),
     Close,
     Reset,
     Mute,
@@ -212,6 +213,18 @@ impl Act {
         self
     }
 
+    /// The answer comes when the gate is open; until then nothing is read, either.
+    #[must_use]
+    pub fn behind(mut self, gate: &Gate) -> Self {
+        self.steps.insert(0, Step::Wait(gate.clone()));
+        self
+    }
+
+    /// Nothing but waiting until the gate is open.
+    pub fn wait(gate: &Gate) -> Self {
+        Self::default().behind(gate)
+    }
+
     /// Then something else.
     #[must_use]
     pub fn then(mut self, other: Self) -> Self {
@@ -243,6 +256,24 @@ impl Act {
             _ => None,
         });
         bytes.flatten().copied().collect()
+    }
+}
+
+/// Holds a server up until it is opened, whoever is faster. Clones are the same gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<AtomicBool>);
+
+impl Gate {
+    /// Lets through who waits, and who comes.
+    pub fn open(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// A gate holds nobody up whose server is being stopped.
+    fn wait(&self, stopping: &AtomicBool) {
+        while !self.0.load(Ordering::Acquire) && !stopping.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -407,7 +438,7 @@ fn converse(mut socket: &TcpStream, connection: usize, shared: &Shared) -> io::R
             address,
         };
         let act = lock(&shared.script)(&call);
-        if !mute && let Some(end) = perform(act, socket, &mut mute)? {
+        if !mute && let Some(end) = perform(act, socket, &mut mute, &shared.stopping)? {
             return Ok(end);
         }
         index += 1;
@@ -415,11 +446,17 @@ fn converse(mut socket: &TcpStream, connection: usize, shared: &Shared) -> io::R
 }
 
 /// Does what the script said; tells when that ends the connection.
-fn perform(act: Act, mut socket: &TcpStream, mute: &mut bool) -> io::Result<Option<End>> {
+fn perform(
+    act: Act,
+    mut socket: &TcpStream,
+    mute: &mut bool,
+    stopping: &AtomicBool,
+) -> io::Result<Option<End>> {
     for step in act.steps {
         match step {
             Step::Send(bytes) => socket.write_all(&bytes)?,
             Step::Pause(pause) => thread::sleep(pause),
+            Step::Wait(gate) => gate.wait(stopping),
             Step::Close => return Ok(Some(End::Close)),
             Step::Reset => {
                 let linger = libc::linger {

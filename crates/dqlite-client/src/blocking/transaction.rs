@@ -131,6 +131,9 @@ impl<'c> Transaction<'c> {
     }
 
     /// Undoes everything.
+    ///
+    /// An error whose outcome is Unknown tells of writes behind a conflict that, as the schema has
+    /// it, rolled the transaction back: those may have happened.
     pub fn rollback(mut self) -> Result<()> {
         match self.number {
             0 => {

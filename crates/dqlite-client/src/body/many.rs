@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use dqlite_proto::outcome::Effect;
 
-use super::{Body, Sent};
+use super::{Body, Ended, Sent};
 use crate::breaker::Fingerprint;
-use crate::bulk::{Bulk, Many, partly_applied};
+use crate::bulk::{Bulk, Fault, Many};
 use crate::clock;
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::params::Params;
-use crate::transaction::{Behavior, State};
+use crate::transaction::{self, Behavior, State};
 
 impl<D: Driver> Body<D> {
     /// Runs all of them or none: in a transaction of its own, or in a savepoint.
@@ -42,13 +42,14 @@ impl<D: Driver> Body<D> {
                 self.until(deadline);
                 self.commit().await.map(|()| many)
             }
-            Err((error, behind)) => {
+            Err(fault) => {
                 // The time of the call may be used up; this is needed all the same.
-                let limit = clock::now() + self.config.timeout;
-                match self.roll_back(limit).await {
-                    Ok(false) if !behind.is_empty() => Err(partly_applied(error, &behind)),
-                    _ => Err(error),
-                }
+                let limit = clock::after(self.config.timeout);
+                Err(match self.roll_back(limit).await {
+                    Ok(Ended::Undone) => fault.error,
+                    Ok(Ended::Earlier) => fault.applied(),
+                    Ok(Ended::Lost) | Err(_) => fault.in_doubt(),
+                })
             }
         };
         self.owned = false;
@@ -67,30 +68,43 @@ impl<D: Driver> Body<D> {
                 self.until(deadline);
                 self.release(number).await.map(|()| many)
             }
-            Err((error, _)) => {
+            Err(fault) => {
+                let error = self.undo_many(number, fault).await;
                 self.unwind(number);
                 Err(error)
             }
         }
     }
 
-    async fn run_many<I>(
-        &mut self,
-        sql: &str,
-        sets: I,
-        deadline: Instant,
-    ) -> Result<Many, (Error, Vec<u64>)>
+    /// Finds out what is left of executions in a savepoint that is to be undone.
+    async fn undo_many(&mut self, number: u32, fault: Fault) -> Error {
+        if !fault.may_leave_traces() {
+            return fault.error;
+        }
+        let limit = clock::after(self.config.timeout);
+        let [undo, _] = transaction::undo(number);
+        match self.send_anyway(&undo, limit).await {
+            Ok(()) => fault.error,
+            // The savepoint is gone, and the transaction with it.
+            Err(error) if transaction::is_rolled_back(&error) => {
+                self.state = State::Spent;
+                fault.applied()
+            }
+            Err(_) => fault.in_doubt(),
+        }
+    }
+
+    async fn run_many<I>(&mut self, sql: &str, sets: I, deadline: Instant) -> Result<Many, Fault>
     where
         I: Iterator<Item: Params> + Send,
     {
-        let alone = |error: Error| (error, Vec::new());
         let address = self.driver.address().to_string();
         let session = self.driver.session();
         let bulk = Bulk::new(sql, sets, session, &mut self.cache, address);
-        let mut bulk = bulk.map_err(alone)?;
+        let mut bulk = bulk.map_err(Fault::alone)?;
         let statement = Fingerprint::of(sql, 0);
-        self.check_breaker(Some(statement)).map_err(alone)?;
-        self.driver.ready(deadline).await.map_err(alone)?;
+        self.check_breaker(Some(statement)).map_err(Fault::alone)?;
+        self.driver.ready(deadline).await.map_err(Fault::alone)?;
         self.forget_lost_statements();
         let call = Sent {
             before: self.state,
@@ -108,7 +122,7 @@ impl<D: Driver> Body<D> {
             self.keep(id, sql);
         }
         self.settle(call, result.as_ref().err());
-        result.map_err(|error| (error, bulk.behind().to_vec()))
+        result.map_err(|error| bulk.fault(error))
     }
 
     /// The next step of a call has what is left of its time.

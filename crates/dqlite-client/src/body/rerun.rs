@@ -6,7 +6,7 @@ use std::time::Duration;
 use dqlite_proto::outcome::Effect;
 use dqlite_proto::{Outcome, Retry};
 
-use super::Body;
+use super::{Body, Ended};
 use crate::clock;
 use crate::driver::Driver;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,16 +32,30 @@ impl<'t, T> Runs<'t, T> {
         if token.is_some_and(|token| !token.is_valid()) {
             return Err(Error::usage("a token has between 1 and 1024 bytes"));
         }
+        // Without a token nobody finds out what became of an earlier run.
         let policy = Policy {
-            has_token: policy.has_token || token.is_some(),
+            has_token: token.is_some(),
             ..*policy
         };
-        Ok(Self {
-            policy,
+        Ok(Self::with(&policy, token))
+    }
+
+    /// Before the first one, where another run does no harm whatever became of an earlier one.
+    fn repeatable(policy: &Policy) -> Self {
+        let policy = Policy {
+            has_token: true,
+            ..*policy
+        };
+        Self::with(&policy, None)
+    }
+
+    fn with(policy: &Policy, token: Option<&'t Token>) -> Self {
+        Self {
+            policy: *policy,
             token,
-            rerun: Rerun::new(&policy, clock::now(), fastrand::u64(..)),
+            rerun: Rerun::new(policy, clock::now(), fastrand::u64(..)),
             in_doubt: None,
-        })
+        }
     }
 }
 
@@ -175,7 +189,9 @@ impl<D: Driver> Body<D> {
         let deadline = self.deadline();
         match self.roll_back(deadline).await {
             // Statements behind a conflict that rolled back have run on their own.
-            Ok(false) if may_run_on_its_own => (outcome, retry) = (Outcome::Unknown, Retry::No),
+            Ok(Ended::Earlier | Ended::Lost) if may_run_on_its_own => {
+                (outcome, retry) = (Outcome::Unknown, Retry::No);
+            }
             Ok(_) => {}
             // The next run begins on another session; this one ends with its connection.
             Err(_) => drop(self.driver.session_mut().lose()),
@@ -225,11 +241,10 @@ impl<D: Driver> Body<D> {
     pub(crate) async fn query_linearizable(&mut self, read: &Plan<'static>) -> Result<Vec<Row>> {
         let policy = Policy {
             timeout: self.within.take().unwrap_or(self.config.timeout),
-            // Whether the fence of an earlier run was set does not matter.
-            has_token: true,
             ..Policy::default()
         };
-        let mut runs = Runs::new(&policy, None)?;
+        // Whether the fence of an earlier run was set does not matter.
+        let mut runs = Runs::repeatable(&policy);
         let mut body = self.limited(&runs);
         let read = loop {
             if let Err(error) = body.begin_run::<Vec<Row>>(&mut runs).await {

@@ -7,6 +7,7 @@ use dqlite_proto::{File, Metadata, NodeInfo, Request, Response, Role};
 
 use super::{Ask, Change, Dump, Next, NodeRef, Operation, Piece, Standing};
 use crate::address::Address;
+use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
 use crate::fd::{self, Link, never};
@@ -41,7 +42,7 @@ impl Admin {
 
     /// Who leads.
     pub fn leader(&mut self) -> Result<NodeRef> {
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let deadline = clock::later(Instant::now(), self.config.connect_timeout);
         loop {
             let (response, from) = self.ask_leader(&Request::Leader, deadline)?;
             if let Some(leader) = super::leader(response, &from)? {
@@ -53,7 +54,7 @@ impl Admin {
 
     /// The members, as the leader knows them.
     pub fn cluster(&mut self) -> Result<Vec<NodeInfo>> {
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let deadline = clock::later(Instant::now(), self.config.connect_timeout);
         let (response, from) = self.ask_leader(&Request::cluster(), deadline)?;
         super::members(response, &from)
     }
@@ -96,7 +97,7 @@ impl Admin {
 
     /// The files of a database, from the leader. The leader stands still while it copies them.
     pub fn dump(&mut self, database: &str) -> Result<Vec<File>> {
-        let deadline = Instant::now() + self.config.timeout;
+        let deadline = clock::later(Instant::now(), self.config.timeout);
         let (response, from) = self.ask_leader(&Request::Dump { name: database }, deadline)?;
         super::files(response, &from)
     }
@@ -109,15 +110,19 @@ impl Admin {
         database: &str,
         mut open: impl FnMut(&str, u64) -> io::Result<W>,
     ) -> Result<u64> {
-        let deadline = Instant::now() + self.config.timeout;
-        let until = deadline.min(Instant::now() + self.config.connect_timeout);
+        let deadline = clock::later(Instant::now(), self.config.timeout);
+        let until = deadline.min(clock::later(Instant::now(), self.config.connect_timeout));
         let mut link = fd::search(&self.config, None, until, &mut never)?;
         let address = link.address().to_string();
         let mut dump = Dump::start(link.session_mut(), database, &address)?;
         let (mut writer, mut total) = (None, 0);
         loop {
             let Some(piece) = dump.next(link.session_mut())? else {
-                fd::more(&mut link, Instant::now() + self.config.timeout, &mut never)?;
+                fd::more(
+                    &mut link,
+                    clock::later(Instant::now(), self.config.timeout),
+                    &mut never,
+                )?;
                 continue;
             };
             let written = match piece {
@@ -138,7 +143,7 @@ impl Admin {
     }
 
     fn change(&mut self, change: Change) -> Result<()> {
-        let deadline = Instant::now() + change.timeout();
+        let deadline = clock::later(Instant::now(), change.timeout());
         let force = std::mem::take(&mut self.force);
         let mut operation = Operation::new(change, fastrand::u64(..)).forced(force);
         loop {
@@ -176,7 +181,7 @@ impl Admin {
         request: &Request<'_>,
         deadline: Instant,
     ) -> Result<(Response, String)> {
-        let until = deadline.min(Instant::now() + self.config.connect_timeout);
+        let until = deadline.min(clock::later(Instant::now(), self.config.connect_timeout));
         let usable = |link: &mut Link| fd::ready(link, deadline, &mut never).is_ok();
         let mut link = match self.link.take_if(usable) {
             Some(link) => link,

@@ -45,7 +45,7 @@ impl Admin {
 
     /// Who leads.
     pub async fn leader(&mut self) -> Result<NodeRef> {
-        let deadline = clock::now() + self.config.connect_timeout;
+        let deadline = clock::after(self.config.connect_timeout);
         loop {
             let (response, from) = self.ask_leader(&Request::Leader, deadline).await?;
             if let Some(leader) = super::leader(response, &from)? {
@@ -57,7 +57,7 @@ impl Admin {
 
     /// The members, as the leader knows them.
     pub async fn cluster(&mut self) -> Result<Vec<NodeInfo>> {
-        let deadline = clock::now() + self.config.connect_timeout;
+        let deadline = clock::after(self.config.connect_timeout);
         let (response, from) = self.ask_leader(&Request::cluster(), deadline).await?;
         super::members(response, &from)
     }
@@ -103,7 +103,7 @@ impl Admin {
 
     /// The files of a database, from the leader. The leader stands still while it copies them.
     pub async fn dump(&mut self, database: &str) -> Result<Vec<File>> {
-        let deadline = clock::now() + self.config.timeout;
+        let deadline = clock::after(self.config.timeout);
         let (response, from) = self
             .ask_leader(&Request::Dump { name: database }, deadline)
             .await?;
@@ -118,14 +118,14 @@ impl Admin {
         database: &str,
         mut open: impl FnMut(&str, u64) -> io::Result<W>,
     ) -> Result<u64> {
-        let until = clock::now() + self.config.timeout.min(self.config.connect_timeout);
+        let until = clock::after(self.config.timeout.min(self.config.connect_timeout));
         let mut wire = leader::search(&self.config, None, until).await?;
         let address = wire.address().to_string();
         let mut dump = Dump::start(wire.session_mut(), database, &address)?;
         let (mut writer, mut total) = (None, 0);
         loop {
             let Some(piece) = dump.next(wire.session_mut())? else {
-                wire.more(clock::now() + self.config.timeout).await?;
+                wire.more(clock::after(self.config.timeout)).await?;
                 continue;
             };
             let written = match piece {
@@ -150,7 +150,7 @@ impl Admin {
     }
 
     async fn change(&mut self, change: Change) -> Result<()> {
-        let deadline = clock::now() + change.timeout();
+        let deadline = clock::after(change.timeout());
         let force = std::mem::take(&mut self.force);
         let mut operation = Operation::new(change, fastrand::u64(..)).forced(force);
         loop {
@@ -188,7 +188,7 @@ impl Admin {
         request: &Request<'_>,
         deadline: Instant,
     ) -> Result<(Response, String)> {
-        let until = deadline.min(clock::now() + self.config.connect_timeout);
+        let until = deadline.min(clock::after(self.config.connect_timeout));
         let mut wire = match self.wire.take() {
             Some(mut wire) => match wire.ready(deadline).await {
                 Ok(()) => wire,

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,7 +84,14 @@ impl Link {
     /// Hands the session's output to the kernel; `false` when some is left.
     ///
     /// An error means that the connection is lost. What the server said before may still be read.
+    ///
+    /// If half a request was given up the connection is closed instead: its rest will never come.
     pub fn flush(&mut self) -> Result<bool> {
+        if self.session.is_cut() {
+            // Fails where the server was faster.
+            let _ = self.socket.shutdown(Shutdown::Both);
+            return Ok(true);
+        }
         // A single outstanding request that waits to be sent: nothing of a reply can be under way.
         if self.session.pending() <= 1 {
             self.mid_reply = false;
@@ -176,7 +184,10 @@ pub(crate) fn is_quiet(link: &Link) -> bool {
 /// Makes sure that a request would reach somebody: reads what is left of abandoned replies, and
 /// notices when the server has closed the connection meanwhile. Nothing of the caller is sent.
 pub(crate) fn ready(link: &mut Link, deadline: Instant, interrupt: Interrupt<'_>) -> Result<()> {
-    exchange::cut(&mut link.session);
+    cut(link);
+    if link.session.is_lost() {
+        return Err(Error::ended(link.address.as_str()));
+    }
     if !link.session.is_idle() {
         drive(link, &mut Drain, Instant::now(), deadline, interrupt)
             .map_err(|stop| stop.plain(&mut link.session, link.address.as_str()))?;
@@ -198,13 +209,26 @@ pub(crate) fn run<X: Exchange>(
 ) -> Result<X::Output> {
     let started = Instant::now();
     let result = match drive(link, exchange, started, deadline, interrupt) {
-        Err(Stop::Late(after)) if exchange::end(&mut link.session) => {
+        Err(Stop::Late(after)) if exchange.stop() && exchange::end(&mut link.session) => {
             let until = Instant::now() + exchange::GRACE;
             Stop::ended(after, drive(link, exchange, started, until, interrupt))
         }
         result => result,
     };
-    result.map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()))
+    let result =
+        result.map_err(|stop| stop.settle(exchange, &mut link.session, link.address.as_str()));
+    if link.session.is_cut() {
+        cut(link);
+    }
+    result
+}
+
+/// Gives up what is under way, without waiting; a server that can is told to end it.
+pub(crate) fn cut(link: &mut Link) {
+    if exchange::cut(&mut link.session) || link.session.is_cut() {
+        // What the kernel does not take now is sent with the next call.
+        let _ = link.flush();
+    }
 }
 
 fn drive<X: Exchange>(

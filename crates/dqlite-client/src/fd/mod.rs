@@ -19,5 +19,5 @@ mod wait;
 pub use dial::dial;
 pub(crate) use dial::{connect, search};
 pub use link::{Filled, Link};
-pub(crate) use link::{is_quiet, more, ready, run};
+pub(crate) use link::{cut, is_quiet, more, ready, run};
 pub use wait::{Interrupt, Ready, never, wait};

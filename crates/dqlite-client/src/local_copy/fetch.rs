@@ -11,6 +11,7 @@ use dqlite_proto::{NodeInfo, Outcome, Request, Retry, Role};
 use super::landing::Landing;
 use super::{Lag, LocalCopy, OwnFile, Stamp};
 use crate::address::Address;
+use crate::clock;
 use crate::cluster::{self, Ask, Dump, Piece, Standing};
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result, reason};
@@ -51,7 +52,7 @@ impl Wish {
             let text = "local copies are made over the kernel's sockets, not a dialer's";
             return Err(Error::config(text));
         }
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let deadline = clock::later(Instant::now(), self.config.connect_timeout);
         let mut order = Order::new(self)?;
         let mut misses = Vec::new();
         while let Some(address) = order.next() {
@@ -106,7 +107,7 @@ impl Wish {
             let error = Error::new(ErrorKind::Connect, text).with_address(address.as_str());
             return Err(error.with_verdict(Outcome::Refused, Retry::Elsewhere));
         }
-        let (taken, asked) = (SystemTime::now(), crate::clock::now());
+        let (taken, asked) = (SystemTime::now(), clock::now());
         let (file, bytes) = self.receive(&mut link, interrupt)?;
         let lag = match standing.leader {
             Some(leader) if is_itself(&address, &leader.address) => Lag::Led,
@@ -135,7 +136,7 @@ impl Wish {
         let mut dump = Dump::start(link.session_mut(), database, &address)?;
         loop {
             let Some(piece) = dump.next(link.session_mut())? else {
-                let until = Instant::now() + self.config.timeout;
+                let until = clock::later(Instant::now(), self.config.timeout);
                 fd::more(link, until, &mut *interrupt)?;
                 continue;
             };

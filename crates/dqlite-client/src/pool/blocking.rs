@@ -13,6 +13,7 @@ use super::core::{
 use super::{Options, Status};
 use crate::address::Address;
 use crate::blocking::{Connection, Transaction};
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::flight::Unpark;
@@ -66,7 +67,7 @@ impl Pool {
         self.keep()?;
         let core = &self.0.core;
         let waker = Unpark::waker();
-        let deadline = Instant::now() + timeout;
+        let deadline = clock::later(Instant::now(), timeout);
         let turn = match core.claim(&waker)? {
             Claim::Turn(turn) => turn,
             Claim::Wait(place) => match wait(deadline, || place.poll(&waker)) {
@@ -146,7 +147,8 @@ impl Pool {
         let core = &self.0.core;
         core.shut();
         let waker = Unpark::waker();
-        wait(Instant::now() + timeout, || core.drained(&waker)).ok_or_else(|| core.undrained())
+        let deadline = clock::later(Instant::now(), timeout);
+        wait(deadline, || core.drained(&waker)).ok_or_else(|| core.undrained())
     }
 
     fn keep(&self) -> Result<()> {
@@ -277,7 +279,7 @@ fn checked(
 fn tend(core: &Weak<Core<Connection>>) {
     while let Some(pool) = core.upgrade() {
         for leave in pool.tend() {
-            let deadline = Instant::now() + pool.config.connect_timeout;
+            let deadline = clock::later(Instant::now(), pool.config.connect_timeout);
             match Connection::open(&pool.config_until(deadline)) {
                 Ok(connection) => leave.stock(connection),
                 Err(error) => {

@@ -56,8 +56,7 @@ impl Pool {
     pub async fn get_within(&self, timeout: Duration) -> Result<Guard> {
         self.keep();
         let core = &self.0.core;
-        let started = clock::now();
-        let deadline = started + timeout;
+        let deadline = clock::after(timeout);
         let turn = match poll_once(|cx| core.claim(cx)).await? {
             Claim::Turn(turn) => turn,
             Claim::Wait(place) => {
@@ -144,7 +143,7 @@ impl Pool {
     pub async fn close(&self, timeout: Duration) -> Result<()> {
         let core = &self.0.core;
         core.shut();
-        let deadline = clock::now() + timeout;
+        let deadline = clock::after(timeout);
         let drained = poll_fn(|cx| core.drained(cx.waker()));
         match timeout_at(deadline.into(), drained).await {
             Ok(()) => Ok(()),
@@ -280,7 +279,7 @@ async fn tend(core: Weak<Core<Connection>>) {
             return;
         };
         for leave in pool.tend() {
-            let deadline = clock::now() + pool.config.connect_timeout;
+            let deadline = clock::after(pool.config.connect_timeout);
             match connect(&pool.config_until(deadline)).await {
                 Ok(connection) => leave.stock(connection),
                 Err(error) => {

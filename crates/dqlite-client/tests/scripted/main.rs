@@ -7,3 +7,4 @@ mod outcomes;
 mod pool;
 mod search;
 mod support;
+mod truth;

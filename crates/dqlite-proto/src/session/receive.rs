@@ -168,7 +168,7 @@ impl Session {
             } => self.capabilities = Capabilities::from_welcome(heartbeat_timeout_ms),
             Response::Stmt { id, params, .. } => {
                 self.statements.insert(id, params);
-                if head.purpose == Purpose::Unwanted {
+                if head.purpose == Purpose::Unwanted && self.state == State::Live {
                     self.statements.remove(&id);
                     let finalize = Request::Finalize { statement: id };
                     // Cannot fail: it is small, and the window is not asked.
@@ -196,7 +196,9 @@ impl Session {
             _ => false,
         };
         if over && with_database {
-            self.state = State::Lost;
+            if self.state == State::Live {
+                self.state = State::Lost;
+            }
             self.statements.clear();
         }
     }

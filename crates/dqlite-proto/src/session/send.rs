@@ -82,7 +82,9 @@ impl Session {
         let in_flight = self.bytes_in_flight.saturating_add(size);
         let full = self.queue.len() >= self.limits.requests_in_flight_max
             || (in_flight > self.limits.bytes_in_flight_max && !self.queue.is_empty());
-        if full && purpose != Purpose::Unwanted {
+        // What ends the others cannot wait for them.
+        let waits = purpose != Purpose::Unwanted && !matches!(request, Request::Interrupt);
+        if full && waits {
             return Err(Violation::WindowFull);
         }
         request.encode(schema, self.outbox.buffer())?;
