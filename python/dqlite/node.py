@@ -12,15 +12,19 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dqlite import _native, exceptions
 from dqlite._node_events import Teller
 from dqlite._node_facts import Engine, Stopped, options_json
+from dqlite._node_options import NodeOptions, own_tls, present
 from dqlite._options import TLS, Host
 from dqlite._parameters import Params
 from dqlite.connection import Connection, connect
 from dqlite.transaction import Mode, begin
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 EXECUTABLE: Final = Path(__file__).parent / "_bin" / "dqlite"
 """The executable that comes with this package."""
@@ -70,7 +74,7 @@ class Node:
         network_latency_ms: int | None = 20,
         on_damage: Literal["rejoin", "fail"] | None = None,
         on_event: Callable[[dict[str, Any]], object] | None = None,
-        **options: Any,
+        **options: Unpack[NodeOptions],
     ) -> None:
         """Check the arguments: NodeConfigError lists everything wrong. Starts nothing.
 
@@ -97,7 +101,7 @@ class Node:
         }
         if EXECUTABLE.exists() and "DQLITE_EXECUTABLE" not in os.environ:
             options.setdefault("executable", str(EXECUTABLE))
-        given = {name: value for name, value in (named | options).items() if value is not None}
+        given = present(named | dict(options))
         self._address = address
         self._bind_address = bind_address
         self._cluster = list(cluster or ())
@@ -105,10 +109,7 @@ class Node:
         self._start_timeout: float = options.get("start_timeout") or START_TIMEOUT_S
         self._stop_timeout: float = options.get("stop_timeout") or STOP_TIMEOUT_S
         self._handle = _native.Node(address, os.fspath(data_dir), options_json(given))
-        files: list[Any] = [
-            given.get(name) for name in ("tls_ca", "tls_cert", "tls_key", "tls_server_name")
-        ]
-        self._tls = None if files[0] is None else TLS(*files)
+        self._tls = own_tls(given)
         self._on_event = on_event
         self._teller: Teller | None = None
         self._lock = threading.RLock()

@@ -1,8 +1,15 @@
 //! The application and the node know the same options, and give them the same defaults.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panicking, too"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
-use dqlite::{Node, NodeError};
+use dqlite::{Node, NodeBuilder, NodeError};
 use dqlite_node::NodeConfig;
 use serde_json::{Map, Value, json};
 
@@ -227,4 +234,43 @@ fn each_option_of_go_dqlite_s_applications_is_here_or_has_a_reason() {
     let mut names = NodeConfig::NAMES.to_vec();
     names.sort_unstable();
     assert_eq!(counted, names, "both ways");
+}
+
+/// The lines of a Python file from one to another, `name: type = default,`, as names and defaults.
+fn python(file: &str, from: &str, to: &str) -> Vec<(String, Option<String>)> {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/dqlite");
+    let text = fs::read_to_string(whole.join(file)).unwrap();
+    let (_, rest) = text.split_once(from).unwrap();
+    let (part, _) = rest.split_once(to).unwrap();
+    let lines = part.lines().map(|line| line.trim().trim_end_matches(','));
+    let read = |line: &str| {
+        let (name, kind) = line.split_once(": ")?;
+        let default = kind
+            .split_once(" = ")
+            .map(|(_, default)| default.to_owned());
+        Some((name.to_owned(), default))
+    };
+    lines.filter_map(read).collect()
+}
+
+#[test]
+fn python_names_every_option_and_has_the_same_defaults() {
+    let mut named = python("node.py", "    def __init__(\n", "**options");
+    named.retain(|(name, _)| name != "on_event");
+    let bare = NodeConfig::from_options(&options(json!({}))).unwrap();
+    for (name, default) in &named {
+        let Some(default) = default else { continue };
+        let default = match default.as_str() {
+            "None" => Value::Null,
+            text => serde_json::from_str(text).unwrap(),
+        };
+        let given = NodeConfig::from_options(&options(json!({ name: default })));
+        assert_eq!(given.as_ref(), Ok(&bare), "{name}");
+    }
+    named.extend(python("_node_options.py", "total=False):", "\n\n\n"));
+    let count = named.len();
+    let theirs: BTreeSet<String> = named.into_iter().map(|(name, _)| name).collect();
+    let ours: BTreeSet<String> = NodeBuilder::option_names().map(str::to_owned).collect();
+    assert_eq!(theirs, ours);
+    assert_eq!(count, ours.len(), "named twice");
 }

@@ -1,7 +1,7 @@
 //! What is wrong with options, without a look at the machine.
 
 use crate::address;
-use crate::config::{Complaint, Id, NodeConfig};
+use crate::config::{Complaint, Id, NodeConfig, UnixSocket};
 use crate::founder::InitialState;
 
 const CLUSTER_MAX: usize = 256;
@@ -233,8 +233,23 @@ fn places(config: &NodeConfig, complaints: &mut Vec<Complaint>) {
     {
         complain("bind_address", bind, reason);
     }
-    if config.data_dir.as_os_str().is_empty() {
-        complain("data_dir", "", "a directory is required".to_owned());
+    let socket = match &config.unix_socket {
+        UnixSocket::At(path) => Some(path),
+        UnixSocket::Wanted(_) => None,
+    };
+    let paths = [
+        ("data_dir", Some(&config.data_dir)),
+        ("unix_socket", socket),
+        ("tls_cert", config.tls_cert.as_ref()),
+        ("tls_key", config.tls_key.as_ref()),
+        ("tls_ca", config.tls_ca.as_ref()),
+    ];
+    for (option, path) in paths {
+        let Some(path) = path else { continue };
+        let text = path.to_string_lossy();
+        if text.is_empty() || text.contains('\0') {
+            complain(option, &text, "a path is required, without NUL".to_owned());
+        }
     }
 }
 

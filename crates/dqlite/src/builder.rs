@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::control::{App, Options};
 use crate::node::Node;
 use crate::node_error::NodeError;
+use crate::options::KNOWN;
 use crate::settings::Settings;
 
 /// Describes a node; made by [`Node::builder`].
@@ -44,6 +45,16 @@ impl NodeBuilder {
         builder
             .option("address", address)
             .path("data_dir", data_dir)
+    }
+
+    /// The names that [`option`](Self::option) knows.
+    ///
+    /// ```
+    /// let mut names = dqlite::NodeBuilder::option_names();
+    /// assert!(names.any(|name| name == "network_latency_ms"));
+    /// ```
+    pub fn option_names() -> impl Iterator<Item = &'static str> {
+        KNOWN.iter().map(|known| known.name)
     }
 
     /// Sets an option by name. `null` means its default.

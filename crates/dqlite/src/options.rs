@@ -22,8 +22,8 @@ pub(crate) enum Kind {
     Cluster,
     /// A path.
     Path,
-    /// A path, or false.
-    PathOrFalse,
+    /// A path, or whether there is one.
+    PathOrFlag,
     /// 64 bits, as a number or as decimal text.
     Wide(u64),
     /// A whole number in this range.
@@ -95,7 +95,7 @@ pub(crate) const KNOWN: &[Known] = &[
     node("data_dir", Kind::Path),
     node("node_id", Kind::Wide(1)),
     node("bind_address", Kind::Bind),
-    node("unix_socket", Kind::PathOrFalse),
+    node("unix_socket", Kind::PathOrFlag),
     node("cluster", Kind::Cluster),
     node("initial_state", Kind::Word(&["auto", "new", "existing"])),
     node("failure_domain", Kind::Wide(0)),
@@ -281,8 +281,8 @@ impl Kind {
             Self::Bind => address::bindable(text(value)?),
             Self::Cluster => cluster(value),
             Self::Path => path(value),
-            Self::PathOrFalse if value == &Value::Bool(false) => Ok(()),
-            Self::PathOrFalse => path(value).map_err(|reason| format!("{reason}, or false")),
+            Self::PathOrFlag | Self::Flag if value.is_boolean() => Ok(()),
+            Self::PathOrFlag => path(value).map_err(|reason| format!("{reason}, true or false")),
             Self::Wide(min) => wide(value)
                 .filter(|id| *id >= min)
                 .map(drop)
@@ -296,19 +296,24 @@ impl Kind {
                 .filter(|seconds| (min..=max).contains(seconds))
                 .map(drop)
                 .ok_or_else(|| format!("must be seconds from {min} to {max}")),
-            Self::Flag if value.is_boolean() => Ok(()),
             Self::Flag => Err("must be true or false".into()),
             Self::Word(words) => match value.as_str() {
                 Some(word) if words.contains(&word) => Ok(()),
                 _ => Err(format!("must be one of {}", words.join(", "))),
             },
             Self::Name => match value.as_str() {
-                Some(name) if !name.is_empty() && !name.contains('*') => Ok(()),
+                Some(name) if !name.contains('*') && is_pattern(name) => Ok(()),
                 _ => Err("must be one DNS name".into()),
             },
             Self::Names => match value.as_array() {
-                Some(names) if names.iter().all(Value::is_string) => Ok(()),
-                _ => Err("must be a list of names".into()),
+                Some(names)
+                    if names
+                        .iter()
+                        .all(|name| name.as_str().is_some_and(is_pattern)) =>
+                {
+                    Ok(())
+                }
+                _ => Err("must be a list of names, IP addresses, or *.DOMAIN".into()),
             },
             Self::PowerOfTwo(min, max) => match value.as_u64() {
                 Some(size) if size.is_power_of_two() && (min..=max).contains(&size) => Ok(()),
@@ -323,6 +328,13 @@ impl Kind {
             Self::Env => env(value),
         }
     }
+}
+
+/// A name in a certificate, or `*.` and a domain.
+fn is_pattern(text: &str) -> bool {
+    let rest = text.strip_prefix("*.").unwrap_or(text);
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    !rest.is_empty() && rest.chars().all(plain)
 }
 
 /// A number that may be written as decimal text, because JSON readers lose digits.
@@ -370,7 +382,9 @@ fn cluster(value: &Value) -> Result<(), String> {
         let checked = text(entry).and_then(address::advertised);
         let form = checked.map_err(|reason| format!("entry {index}, {entry}: {reason}"))?;
         if known.contains(&form) {
-            return Err(format!("entry {index}, {entry}, is listed before"));
+            return Err(format!(
+                "must name each once: entry {index}, {entry}, is listed before"
+            ));
         }
         known.push(form);
     }
@@ -404,7 +418,9 @@ fn env(value: &Value) -> Result<(), String> {
     let map = value.as_object().ok_or("must map names to texts")?;
     for (name, value) in map {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return Err(format!("{name:?} cannot name a variable"));
+            return Err(format!(
+                "{name:?} cannot name a variable: a name must be text without = and NUL"
+            ));
         }
         if value.as_str().is_none_or(|text| text.contains('\0')) {
             return Err(format!("the value of {name} must be text without NUL"));

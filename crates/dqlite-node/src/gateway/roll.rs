@@ -126,15 +126,19 @@ mod tests {
 
     #[test]
     fn connections_are_seen_by_database_until_they_leave() {
-        let roll = Roll::default();
+        let before = |millis| {
+            let passed = Duration::from_millis(millis);
+            Instant::now().checked_sub(passed).unwrap()
+        };
+        let roll = Roll {
+            begun: before(1000),
+            ..Roll::default()
+        };
         let first = roll.enter(7, "app");
         let second = roll.enter(8, "app");
         first.refused();
         second.refused();
-        let past = Instant::now()
-            .checked_sub(Duration::from_millis(1))
-            .unwrap();
-        roll.runs(&second, Some(past));
+        roll.runs(&second, Some(before(1)));
         let seen = roll.look();
         assert_eq!(seen.len(), 1);
         assert_eq!((seen["app"].busy, seen["app"].open.len()), (2, 0));

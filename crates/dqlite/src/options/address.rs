@@ -20,7 +20,11 @@ pub(crate) fn bindable(text: &str) -> Result<(), String> {
 fn reason(text: &str, error: &dqlite_client::Error) -> String {
     let whole = error.to_string();
     let prefix = format!("address {text:?}: ");
-    whole.strip_prefix(&prefix).unwrap_or(&whole).to_owned()
+    let reason = whole.strip_prefix(&prefix).unwrap_or(&whole);
+    if reason.contains("HOST:PORT") {
+        return reason.to_owned();
+    }
+    format!("must be HOST:PORT: {reason}")
 }
 
 #[cfg(test)]
