@@ -5,20 +5,24 @@
 //! wake-ups are half of what a gateway costs.
 
 use std::cell::RefCell;
+use std::future::Future as _;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use socket2::Socket;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::flow::trim;
 
 const SCRATCH_BYTES: usize = 64 << 10;
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 thread_local! {
     /// What was read a moment ago: the memory of a connection grows with what it has to keep.
@@ -29,8 +33,27 @@ thread_local! {
 #[derive(Debug)]
 pub(crate) struct Quiet {
     socket: AsyncFd<Socket>,
-    /// There while the socket takes no more, under a descriptor of its own.
-    full: Option<AsyncFd<OwnedFd>>,
+    /// There while the socket takes no more.
+    full: Option<Full>,
+}
+
+/// How room in a full socket is awaited.
+#[derive(Debug)]
+enum Full {
+    /// Told by the kernel, through a descriptor of its own.
+    Watched(AsyncFd<OwnedFd>),
+    /// Looked for again: the process has no descriptor to spare.
+    Unwatched(Pin<Box<Sleep>>),
+}
+
+impl Full {
+    fn of(socket: &Socket) -> Self {
+        let twin = socket.as_fd().try_clone_to_owned();
+        match twin.and_then(|twin| watch(twin, Interest::WRITABLE)) {
+            Ok(twin) => Self::Watched(twin),
+            Err(_) => Self::Unwatched(Box::pin(sleep(LOOK_EVERY))),
+        }
+    }
 }
 
 impl Quiet {
@@ -77,9 +100,14 @@ impl Quiet {
 
     fn poll_put(&mut self, bytes: &[u8], context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         loop {
-            let wrote = match &self.full {
+            let wrote = match &mut self.full {
                 None => self.socket.get_ref().write(bytes),
-                Some(full) => {
+                Some(Full::Unwatched(pause)) => {
+                    ready!(pause.as_mut().poll(context));
+                    self.full = None;
+                    continue;
+                }
+                Some(Full::Watched(full)) => {
                     let mut guard = ready!(full.poll_write_ready(context))?;
                     match guard.try_io(|_| self.socket.get_ref().write(bytes)) {
                         Ok(wrote) => wrote,
@@ -89,8 +117,7 @@ impl Quiet {
             };
             match wrote {
                 Err(reason) if reason.kind() == io::ErrorKind::WouldBlock => {
-                    let twin = self.socket.get_ref().as_fd().try_clone_to_owned()?;
-                    self.full = Some(watch(twin, Interest::WRITABLE)?);
+                    self.full = Some(Full::of(self.socket.get_ref()));
                 }
                 Err(reason) if reason.kind() == io::ErrorKind::Interrupted => {}
                 wrote => return Poll::Ready(wrote),
@@ -179,6 +206,18 @@ mod tests {
             assert!(one.full.is_none());
             std::mem::swap(&mut one, &mut other);
         }
+    }
+
+    #[tokio::test]
+    async fn without_a_descriptor_to_spare_room_is_looked_for() {
+        let (mut one, mut other) = pair();
+        let sent = vec![7; 3 << 20];
+        one.full = Some(Full::Unwatched(Box::pin(sleep(LOOK_EVERY))));
+        let mut got = vec![0; sent.len()];
+        let (wrote, read) = tokio::join!(one.write_all(&sent), other.read_exact(&mut got));
+        wrote.unwrap();
+        read.unwrap();
+        assert!(got == sent);
     }
 
     #[tokio::test]
