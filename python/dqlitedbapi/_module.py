@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dqlite import __version__ as _version
-from dqlite.dbapi import complete_statement, register_converter
+from dqlite.dbapi import complete_statement, enable_callback_tracebacks, register_converter
 
 __all__ = [
     "LEGACY_TRANSACTION_CONTROL",
@@ -34,7 +34,3 @@ LEGACY_TRANSACTION_CONTROL: Final = -1
 PARSE_DECLTYPES: Final = 1
 PARSE_COLNAMES: Final = 2
 MAX_CONTINUATION_FRAMES_UPPER_BOUND: Final = 1_000_000
-
-
-def enable_callback_tracebacks(enable: bool, /) -> None:
-    """Do nothing: no function of the caller runs inside SQLite."""

@@ -42,7 +42,10 @@ class Connection:
 
     @property
     def native(self) -> Native:
-        """The same connection with the verbs of `dqlite.aio`."""
+        """The same connection, and transaction, with the verbs of `dqlite.aio`.
+
+        ``(await conn.native.execute(sql)).fetch_arrow()`` is the way to Arrow.
+        """
         return self._native
 
     @property

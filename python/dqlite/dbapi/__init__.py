@@ -103,6 +103,10 @@ def complete_statement(statement: str) -> bool:
         return _native.is_complete(statement)
 
 
+def enable_callback_tracebacks(enable: bool, /) -> None:
+    """Do nothing: no function of the caller runs inside SQLite."""
+
+
 __all__ = [
     "BINARY",
     "DATETIME",
@@ -138,6 +142,7 @@ __all__ = [
     "apilevel",
     "complete_statement",
     "connect",
+    "enable_callback_tracebacks",
     "paramstyle",
     "register_adapter",
     "register_converter",

@@ -36,6 +36,23 @@ class Connection(connection.Connection):
         self.row_factory = None
         self.detect_types = 0
         """``PARSE_COLNAMES``, ``PARSE_DECLTYPES``, their sum, or 0."""
+        self._text_factory: Callable[[bytes], Any] = str
+
+    @property
+    def text_factory(self) -> Callable[[bytes], Any]:
+        """What is made of TEXT: ``str`` as it is; anything else is called with its UTF-8 bytes.
+
+        It counts for the statements that are executed from then on.
+        """
+        return self._text_factory
+
+    @text_factory.setter
+    def text_factory(self, value: Callable[[bytes], Any]) -> None:
+        given: Any = value
+        if not callable(given):
+            text = f"text_factory must be callable, not {type(given).__name__}"
+            raise exceptions.ProgrammingError(text, outcome="not_sent")
+        self._text_factory = value
 
     def cursor(self, factory: Callable[[Connection], Any] = Cursor, /) -> Cursor:
         """Return a new cursor, made by `factory`."""
@@ -119,6 +136,10 @@ class Connection(connection.Connection):
     def load_extension(self, *_args: Any, **_options: Any) -> NoReturn:
         """Raise NotSupportedError: extensions would have to run inside the node."""
         _impossible("load_extension", "extensions would have to run inside the node")
+
+    def interrupt(self) -> NoReturn:
+        """Raise NotSupportedError: use timeouts, or `close` from another thread."""
+        _impossible("interrupt", "statements are ended by timeout=, or by close()")
 
     def blobopen(self, *_args: Any, **_options: Any) -> NoReturn:
         """Raise NotSupportedError: the protocol has no incremental blobs."""

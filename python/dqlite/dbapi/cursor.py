@@ -49,16 +49,22 @@ class Cursor(cursor.Cursor):
     def _parses(self) -> int:
         return getattr(self.connection, "detect_types", 0)
 
+    @property
+    def _text(self) -> Callable[[bytes], Any]:
+        return getattr(self.connection, "text_factory", str)
+
     def _shape(self) -> Shape | None:
-        return None if self._parses and has_converters() else super()._shape()
+        plain = self._text is str and not (self._parses and has_converters())
+        return super()._shape() if plain else None
 
     def _made(self, rows: Iterator[Any]) -> Iterator[Any]:
-        result = self._result
-        if not self._parses or result is None:
+        result, text = self._result, self._text
+        if result is None or (text is str and not self._parses):
             return super()._made(rows)
         factory = self.row_factory or tuple_row
         to = _converters(result, self._parses)
-        return (factory(self, tuple(map(_converted, row, to))) for row in rows)
+        texts = [text] * len(to)
+        return (factory(self, tuple(map(_converted, row, to, texts))) for row in rows)
 
 
 def check_cursor(made: Any) -> Cursor:
@@ -93,7 +99,11 @@ def _converter(name: str, tag: int, parses: int) -> Callable[[bytes], Any] | Non
     return None
 
 
-def _converted(value: Any, converter: Callable[[bytes], Any] | None) -> Any:
+def _converted(
+    value: Any, converter: Callable[[bytes], Any] | None, text: Callable[[bytes], Any]
+) -> Any:
+    if converter is None and text is not str and isinstance(value, str):
+        return text(value.encode())
     if converter is None or value is None:
         return value
     if isinstance(value, bytes):

@@ -20,6 +20,7 @@ import dqlite
 import dqlite.aio
 import dqlite.dbapi
 import dqlite.rows
+import dqlite.types
 
 TABLE = "create table t(id integer primary key, a, b)"
 
@@ -252,6 +253,7 @@ def test_serialize_gives_a_file_that_sqlite3_opens(ours: Any, tmp_path: Path) ->
         "load_extension",
         "blobopen",
         "deserialize",
+        "interrupt",
         "setlimit",
         "getlimit",
         "setconfig",
@@ -329,6 +331,41 @@ def test_a_factory_that_raises_leaves_the_connection_usable(ours: Any) -> None:
         ours.execute("select 1").fetchone()
     ours.row_factory = None
     assert ours.execute("select 2").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("factory", [bytes, lambda text: text.decode().upper(), str])
+def test_the_text_factory_makes_text_and_nothing_else(c: Any, factory: Any) -> None:
+    assert c.text_factory is str
+    c.text_factory = factory
+    row = c.execute("select 'ž', 1, x'61', null, 2.5").fetchone()
+    assert row == (factory("ž".encode()) if factory is not str else "ž", 1, b"a", None, 2.5)
+    c.execute("insert into t(a) values ('x')")
+    many = c.execute("select a from t union all select 5").fetchall()
+    assert many == [(factory(b"x") if factory is not str else "x",), (5,)]
+
+
+def test_a_text_factory_works_beside_a_row_factory(ours: Any) -> None:
+    ours.text_factory, ours.row_factory = bytes, dqlite.rows.dict_row
+    assert ours.execute("select 'x' as a").fetchone() == {"a": b"x"}
+    with pytest.raises(dqlite.ProgrammingError, match="callable"):
+        ours.text_factory = "utf-8"
+
+
+def test_every_name_of_sqlite3_is_there() -> None:
+    """Result codes and what belongs to a library of C aside: `sqlite_errorname` tells the code."""
+    foreign = {"Blob", "adapters", "collections", "converters", "datetime", "dbapi2", "version"}
+    foreign |= {"dump", "time", "version_info", "enable_shared_cache", "OptimizedUnicode"}
+    names = {name for name in dir(sqlite3) if not name.startswith(("_", "SQLITE_"))}
+    assert names - foreign <= set(dir(dqlite.dbapi))
+    for kind in ("Connection", "Cursor", "Row"):
+        wanted = {name for name in dir(getattr(sqlite3, kind)) if not name.startswith("_")}
+        per_object = {"row_factory"}
+        assert wanted - per_object <= set(dir(getattr(dqlite.dbapi, kind))), kind
+
+
+def test_types_gives_the_registries_of_the_db_api() -> None:
+    for name in dqlite.types.__all__:
+        assert getattr(dqlite.types, name) is getattr(dqlite.dbapi, name)
 
 
 def test_the_trace_callback_sees_the_implied_begin(ours: Any) -> None:
