@@ -12,9 +12,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
 
 import dqlite
 import dqlite.dbapi
+import dqlite.sqlalchemy
 
 BIG = 2**63 - 1
 NOW = dt.datetime(2026, 11, 21, 12, 30, 15, 250_000)
@@ -135,6 +137,31 @@ def test_polars_reads_through_every_door(
         assert pl.read_database(query, door).rows() == expected
     with engine.connect() as connection:
         assert pl.read_database(query, connection).rows() == expected
+
+
+def test_arrow_comes_through_the_driver_of_an_engine(
+    filled: dqlite.Connection, engine: sa.Engine
+) -> None:
+    with engine.connect() as connection:
+        cursor = connection.connection.dbapi_connection.cursor()
+        table = cursor.execute("SELECT i, s FROM k WHERE i > ?", (0,)).fetch_arrow()
+        assert pl.DataFrame(table).rows() == [(BIG, "é")]
+
+
+async def test_frames_come_through_an_engine_of_asyncio(
+    filled: dqlite.Connection, url: str
+) -> None:
+    engine = create_async_engine(dqlite.sqlalchemy.url(url, aio=True))
+    query = "SELECT s FROM k WHERE i > 0"
+    async with engine.begin() as connection:
+        frame = await connection.run_sync(lambda sync: pd.read_sql(sa.text(query), sync))
+        assert frame["s"].tolist() == ["é"]
+        await connection.run_sync(lambda sync: frame.to_sql("copy", sync, index=False))
+        assert (await connection.execute(sa.text("SELECT s FROM copy"))).all() == [("é",)]
+        driver = (await connection.get_raw_connection()).driver_connection
+        cursor = await driver.native.execute(query)
+        assert pa.table(await cursor.fetch_arrow()).to_pydict() == {"s": ["é"]}
+    await engine.dispose()
 
 
 def test_polars_writes_through_sqlalchemy(engine: sa.Engine, conn: dqlite.Connection) -> None:
