@@ -423,8 +423,14 @@ class Connection(Core):
         projection, gathered = self._state.projections.shaped(shape), Gathered()
         if self._control.manual and (begin_first := self._implied(sql)) is not None:
             self._end(begin_first)
-        with self.transaction(timeout=timeout):
+        block = self.transaction(timeout=timeout)
+        block.start()
+        try:
             gathered.add(self.perform_many(projection, sql, sets, timeout))
+        except BaseException as error:
+            block.undo(error)
+            raise
+        block.commit()
         self._total_changes += gathered.rowcount
         return gathered
 

@@ -141,6 +141,8 @@ class Error(Exception):
     """Where the same work may be tried again."""
     index: int | None = None
     """``executemany``: the parameter set, ``executescript``: the statement; both from 0."""
+    later_sets: bool = False
+    """``executemany``: whether the server took sets behind `index`, to undo them with the rest."""
     line: int | None = None
     """``executescript``: the line of the statement, from 1."""
     rows_loaded: int | None = None

@@ -94,6 +94,14 @@ class Transaction:
         finally:
             self._leave()
 
+    def undo(self, error: BaseException) -> None:
+        """Roll back after `error`; OutcomeUnknownError if what was behind it may have stayed."""
+        try:
+            self.rollback()
+        except exceptions.Error as failed:
+            if ran_alone(error, failed):
+                raise in_doubt(error) from error
+
     def __enter__(self) -> Transaction:
         """Start it."""
         self.start()
@@ -130,3 +138,16 @@ class Transaction:
         block, self._block = self._block, None
         if block is not None:
             self._connection.leave_block()
+
+
+def ran_alone(error: BaseException, failed: exceptions.Error) -> bool:
+    """Whether sets ran on their own: the server had ended the transaction when `error` came."""
+    gone = ("no transaction is active", "no such savepoint")
+    later = isinstance(error, exceptions.Error) and error.later_sets
+    return later and any(text in failed.raw_message for text in gone)
+
+
+def in_doubt(error: BaseException) -> exceptions.OutcomeUnknownError:
+    """Return what `executemany` raises then."""
+    text = f"the server rolled back by itself, later sets may have stayed: {error}"
+    return exceptions.OutcomeUnknownError(text)

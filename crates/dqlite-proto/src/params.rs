@@ -60,9 +60,20 @@ impl Params {
         Ok(())
     }
 
+    /// Appends the values of another tuple.
+    pub fn extend(&mut self, other: &Self) {
+        self.tags.extend_from_slice(&other.tags);
+        self.values.extend_from_slice(&other.values);
+    }
+
     /// How many values it holds.
     pub fn len(&self) -> usize {
         self.tags.len()
+    }
+
+    /// Bytes of its values.
+    pub fn values_size(&self) -> usize {
+        self.values.len()
     }
 
     /// Whether it holds no values.

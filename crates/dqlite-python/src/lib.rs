@@ -33,6 +33,7 @@ mod dial;
 mod encode;
 mod errors;
 mod lane;
+mod lots;
 mod many;
 mod node;
 mod projection;

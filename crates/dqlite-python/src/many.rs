@@ -91,7 +91,7 @@ pub(crate) fn event(own: Own<'_, '_>, ticket: Ticket, event: Event) -> Option<Ev
     let mut broken = None;
     let mut over = false;
     match event {
-        Event::Reply { response, .. } => many.batch.reply(ticket, &response),
+        Event::Reply { response, .. } => many.batch.reply(py, ticket, &response),
         Event::Rows { frame, done, .. } => {
             let taken = many.batch.rows(py, &frame, done, &mut known);
             broken = taken.err().map(|error| Loss::Protocol(error.to_string()));

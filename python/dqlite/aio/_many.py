@@ -10,6 +10,7 @@ from dqlite import _native, exceptions
 from dqlite._options import Timeout, seconds_left
 from dqlite._parameters import Params
 from dqlite.aio.transaction import Transaction
+from dqlite.transaction import in_doubt, ran_alone
 
 if TYPE_CHECKING:
     from dqlite.aio._core import Core
@@ -38,23 +39,19 @@ async def perform_many(
         else:
             done = await _send(core, projection, sql, sets, deadline)
     except BaseException as error:
-        await _undo(core, block, error)
+        await _undo(block, error)
         raise
     await block.commit()
     return done
 
 
-async def _undo(core: Core, block: Transaction, error: BaseException) -> None:
+async def _undo(block: Transaction, error: BaseException) -> None:
     """Roll back; what the server rolled back by itself may have let later executions stay."""
-    session = core.session
-    in_doubt = session is not None and session.doubtful and isinstance(error, exceptions.Error)
     try:
         await block.rollback()
     except exceptions.Error as failed:
-        gone = in_doubt and "no transaction is active" in failed.raw_message
-        if gone:
-            text = f"the server rolled back by itself, later sets may have stayed: {error}"
-            raise exceptions.OutcomeUnknownError(text) from error
+        if ran_alone(error, failed):
+            raise in_doubt(error) from error
 
 
 async def _gathered(

@@ -234,7 +234,7 @@ async def test_an_old_session_is_renewed(url):
         while pool.get_stats()["opened"] < 2:
             assert time.monotonic() < deadline
             assert await pool.fetchval("select 1") == 1
-        assert pool.get_size() == 1
+        assert pool.get_size() <= 1  # it may be too old again
 
 
 async def test_cancelled_at_the_moment_of_the_handover(pool):

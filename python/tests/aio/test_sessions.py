@@ -108,6 +108,38 @@ def test_the_same_without_a_loop(listener, database):
     assert asked(listener) == ["EXEC_SQL", *insert, *select]
 
 
+MANY_AT_ONCE = [
+    "insert into t values (?, ?)",
+    'INSERT INTO main."t" (a, [b]) VALUES (:a, @b) ;',
+    "insert or replace into t(a, b) values /* one row */ (?, ?) -- end",
+    "REPLACE INTO t VALUES(?,?)",
+]
+ONE_BY_ONE = [
+    "insert into t values (?2, ?1)",
+    "insert into t values (?, ? + 1)",
+    "insert into t(a) select ? union values (?)",
+    "insert into t values (?, 1), (?, 2)",
+    "insert into t values (?, ?) on conflict do nothing",
+    "insert or fail into t values (?, ?)",
+    "with w as (select 1) insert into t values (?, ?)",
+    "update t set a = ? where b = ?",
+]
+
+
+@pytest.mark.parametrize("sql", MANY_AT_ONCE + ONE_BY_ONE)
+async def test_plain_rows_go_many_at_once(listener, database, sql):
+    sets = [{"a": n, "b": n} if ":a" in sql else (n, n) for n in range(1100)]
+    async with dqlite.aio.connect(listener, database=database) as conn:
+        await conn.execute("create table t(a, b)")
+        done = await conn.executemany(sql, sets)
+        assert done == (0 if "update" in sql else 2200 if "2)" in sql else 1100)
+        assert await conn.fetchval("select count(*) from t") == done
+    many = sql in MANY_AT_ONCE
+    assert asked(listener).count("PREPARE") == (2 if many else 1)
+    # 1,024 values to an execution, and the rest of the rows by themselves.
+    assert asked(listener).count("EXEC") == (2 + 76 if many else 1100)
+
+
 @pytest.mark.parametrize("size", [0, 1, 3])
 async def test_so_many_statements_are_kept(listener, database, size):
     async with dqlite.aio.connect(listener, database=database, statement_cache_size=size) as conn:
