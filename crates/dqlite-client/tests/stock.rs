@@ -16,7 +16,7 @@ use dqlite_testkit::sqlite;
 use dqlite_testkit::stock::{StockCluster, StockNode, StockOptions};
 use tempfile::TempDir;
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_mins(1);
 
 /// An engine, and what its files live in.
 struct Engine {

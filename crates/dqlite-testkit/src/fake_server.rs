@@ -108,6 +108,7 @@ enum Step {
     Send(Vec<u8>),
     Pause(Duration),
     Wait(Gate),
+    WaitForMore,
     Close,
     Reset,
     Mute,
@@ -217,6 +218,13 @@ impl Act {
     #[must_use]
     pub fn behind(mut self, gate: &Gate) -> Self {
         self.steps.insert(0, Step::Wait(gate.clone()));
+        self
+    }
+
+    /// The answer comes when the client has sent something more, or given up.
+    #[must_use]
+    pub fn when_told_more(mut self) -> Self {
+        self.steps.insert(0, Step::WaitForMore);
         self
     }
 
@@ -457,6 +465,7 @@ fn perform(
             Step::Send(bytes) => socket.write_all(&bytes)?,
             Step::Pause(pause) => thread::sleep(pause),
             Step::Wait(gate) => gate.wait(stopping),
+            Step::WaitForMore => drop(socket.peek(&mut [0])?),
             Step::Close => return Ok(Some(End::Close)),
             Step::Reset => {
                 let linger = libc::linger {

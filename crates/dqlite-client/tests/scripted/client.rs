@@ -1,6 +1,7 @@
 //! Both drivers behind one face, so that every behaviour is proven of both.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use dqlite_client::proto::Value;
 use dqlite_client::{Config, Done, Result, Row, blocking, cluster, params};
@@ -31,6 +32,15 @@ impl Client {
         let runtime = runtime();
         let connection = runtime.block_on(dqlite_client::connect(config))?;
         Ok(Self::Tokio(runtime, connection))
+    }
+
+    /// The time for the next call.
+    pub(crate) fn within(&mut self, time: Duration) -> &mut Self {
+        match self {
+            Self::Blocking(connection) => drop(connection.within(time)),
+            Self::Tokio(_, connection) => drop(connection.within(time)),
+        }
+        self
     }
 
     pub(crate) fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Done> {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, clients};
-use crate::support::{LONG, TIMEOUT, config, modern, runtime};
+use crate::support::{LONG, TIMEOUT, config, modern, runtime, until};
 use dqlite_client::proto::{Request, RequestKind, Value};
 use dqlite_client::{Code, ErrorKind, FailureKind, Outcome, Retry};
-use dqlite_testkit::fake_server::{Act, Call, FakeServer, rows};
+use dqlite_testkit::fake_server::{Act, Call, FakeServer, Gate, rows};
 
 fn usual(call: &Call<'_>) -> Act {
     call.usual()
@@ -122,41 +122,50 @@ fn an_answer_that_does_not_fit_ends_the_connection() {
 fn silence_ends_at_the_deadline() {
     for at in [0, 4, 8, 20] {
         let server = server(move |call| call.usual().stall_at(at));
-        let config = config(&[server.address()]).with_timeout(TIMEOUT);
-        for mut client in clients(&config) {
+        for mut client in clients(&config(&[server.address()])) {
             let started = Instant::now();
-            let error = client.execute(INSERT, SEVEN).unwrap_err();
+            let error = client.within(TIMEOUT).execute(INSERT, SEVEN).unwrap_err();
             assert_eq!(
                 (error.kind(), error.outcome()),
                 (ErrorKind::Timeout, Outcome::Unknown)
             );
             assert!(started.elapsed() >= TIMEOUT && started.elapsed() < LONG / 2);
-            let next = client.execute(INSERT, SEVEN).unwrap_err();
+            let next = client.within(TIMEOUT).execute(INSERT, SEVEN).unwrap_err();
             assert_eq!(
                 (next.kind(), next.outcome()),
                 (ErrorKind::Timeout, Outcome::NotSent)
             );
         }
-        assert_eq!(
-            server.count(RequestKind::EXEC_SQL),
-            2,
-            "the second call of each was not sent"
-        );
+        let calls = || server.count(RequestKind::EXEC_SQL);
+        until("the first call of each", || calls() >= 2);
+        assert_eq!(calls(), 2, "the second call of each was not sent");
     }
+}
+
+/// A server that answers `SELECT slow` when the gate opens.
+fn slow() -> (FakeServer, Gate) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let server = server(move |call| match call.request {
+        Request::QuerySql {
+            sql: "SELECT slow", ..
+        } => Act::reply(&rows(&["n"], &[&[13]], true)).behind(&held),
+        _ => call.usual(),
+    });
+    (server, gate)
 }
 
 #[test]
 fn a_late_reply_does_not_reach_the_next_call() {
-    let server = server(move |call| match call.request {
-        Request::QuerySql {
-            sql: "SELECT slow", ..
-        } => Act::reply(&rows(&["n"], &[&[13]], true)).after(TIMEOUT * 4),
-        _ => call.usual(),
-    });
-    let config = config(&[server.address()]).with_timeout(TIMEOUT * 3);
-    for mut client in clients(&config) {
-        let late = client.query("SELECT slow", &[]).unwrap_err();
+    for connect in [Client::blocking, Client::tokio] {
+        let (server, gate) = slow();
+        let mut client = connect(&config(&[server.address()])).unwrap();
+        let late = client
+            .within(TIMEOUT)
+            .query("SELECT slow", &[])
+            .unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Timeout);
+        gate.open();
         assert_eq!(
             client.query(SELECT, &[]).unwrap()[0].get::<i64>(0).unwrap(),
             1
@@ -462,33 +471,31 @@ fn a_spent_transaction_refuses_until_it_is_rolled_back() {
 
 #[test]
 fn a_dropped_future_leaves_a_clean_connection() {
-    let server = server(|call| match call.request {
-        Request::QuerySql {
-            sql: "SELECT slow", ..
-        }
-        | Request::Query { .. } => Act::reply(&rows(&["n"], &[&[13]], true)).after(TIMEOUT / 3),
-        _ => call.usual(),
-    });
-    let config = config(&[server.address()]);
+    let (server, gate) = slow();
     runtime().block_on(async {
+        let config = config(&[server.address()]);
         let mut connection = dqlite_client::connect(&config).await.unwrap();
         let given_up = tokio::time::timeout(TIMEOUT / 10, connection.query("SELECT slow", ()));
         assert!(given_up.await.is_err());
+        gate.open();
         let row = connection.query_one("SELECT 1", ()).await.unwrap();
         assert_eq!(row.get::<i64>(0).unwrap(), 1);
+    });
+}
 
+#[test]
+fn a_dropped_future_leaves_a_transaction_to_be_rolled_back() {
+    let (server, gate) = slow();
+    runtime().block_on(async {
+        let config = config(&[server.address()]);
+        let mut connection = dqlite_client::connect(&config).await.unwrap();
         let mut transaction = connection.transaction().await.unwrap();
         let given_up = tokio::time::timeout(TIMEOUT / 10, transaction.query("SELECT slow", ()));
         assert!(given_up.await.is_err());
-        assert_eq!(
-            transaction
-                .execute("SELECT 1", ())
-                .await
-                .unwrap_err()
-                .kind(),
-            ErrorKind::Usage
-        );
+        let next = transaction.execute("SELECT 1", ()).await.unwrap_err();
+        assert_eq!(next.kind(), ErrorKind::Usage);
         drop(transaction);
+        gate.open();
         connection.query_one("SELECT 2", ()).await.unwrap();
     });
     let sql: Vec<_> = server

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use dqlite_client::pool::Options;
 use dqlite_client::proto::{Request, RequestKind, Response};
 use dqlite_client::{Config, ErrorKind, Outcome, Pool, blocking};
-use dqlite_testkit::fake_server::{Act, FakeServer};
+use dqlite_testkit::fake_server::{Act, FakeServer, Gate};
 
-use crate::support::{LONG, TIMEOUT, config, modern, runtime};
+use crate::support::{LONG, TIMEOUT, config, modern, runtime, until};
 
 fn server() -> (FakeServer, Config) {
     let server = FakeServer::start(modern).expect("a server");
@@ -20,15 +20,6 @@ fn server() -> (FakeServer, Config) {
 
 fn options() -> Options {
     Options::default().with_max(2).with_acquire_timeout(LONG)
-}
-
-/// Waits for what another thread or task is about to do.
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]
@@ -53,12 +44,13 @@ fn connections_are_used_again() {
 #[test]
 fn the_line_has_a_limit_and_a_deadline() {
     let (_server, config) = server();
-    let options = options().with_waiting_max(1).with_acquire_timeout(TIMEOUT);
+    let options = options().with_waiting_max(1);
     let pool = blocking::Pool::new(&config, options.clone()).unwrap();
     let (_one, _two) = (pool.get().unwrap(), pool.get().unwrap());
     let waiting = {
         let pool = pool.clone();
-        thread::spawn(move || pool.get().map(drop))
+        // Long enough for somebody else to be turned away meanwhile.
+        thread::spawn(move || pool.get_within(TIMEOUT * 10).map(drop))
     };
     until("waiting", || pool.status().waiting == 1);
     let full = pool.get_within(LONG).unwrap_err();
@@ -70,14 +62,14 @@ fn the_line_has_a_limit_and_a_deadline() {
     );
     assert_eq!(
         late.to_string(),
-        "no connection came free within 0.3 s: 2 in use, 0 being opened, 1 in line"
+        "no connection came free within 3.0 s: 2 in use, 0 being opened, 1 in line"
     );
     assert_eq!(pool.status().waiting, 0);
     runtime().block_on(async {
         let pool = Pool::new(&config, options).unwrap();
         let (_one, _two) = (pool.get().await.unwrap(), pool.get().await.unwrap());
         assert!(pool.try_get().await.unwrap().is_none());
-        let late = pool.get().await.unwrap_err();
+        let late = pool.get_within(TIMEOUT).await.unwrap_err();
         assert_eq!(late.kind(), ErrorKind::Pool);
         assert_eq!(pool.status().waiting, 0);
     });
@@ -176,10 +168,12 @@ fn a_dirty_connection_is_cleaned_before_it_is_lent_again() {
 
 #[test]
 fn a_reply_that_nobody_waits_for_is_read_before_the_connection_is_lent_again() {
-    let slow = FakeServer::start(|call| match call.request {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let slow = FakeServer::start(move |call| match call.request {
         Request::QuerySql {
             sql: "SELECT slow", ..
-        } => modern(call).after(TIMEOUT),
+        } => modern(call).behind(&held),
         _ => modern(call),
     })
     .unwrap();
@@ -189,6 +183,7 @@ fn a_reply_that_nobody_waits_for_is_read_before_the_connection_is_lent_again() {
         let given_up = connection.query("SELECT slow", ());
         let limit = tokio::time::timeout(Duration::from_millis(20), given_up);
         assert!(limit.await.is_err());
+        gate.open();
         drop(connection);
         let rows = pool.query("SELECT n FROM t", ()).await.unwrap();
         assert_eq!(rows.len(), 1);

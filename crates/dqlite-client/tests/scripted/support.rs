@@ -1,6 +1,7 @@
 //! What the tests share.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dqlite_client::proto::Request;
 use dqlite_client::{Address, Code, Config};
@@ -12,6 +13,15 @@ pub(crate) const TIMEOUT: Duration = Duration::from_millis(300);
 
 /// How long anything may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+/// Waits for what another thread or task is about to do.
+pub(crate) fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
 
 pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread()
