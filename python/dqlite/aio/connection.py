@@ -15,7 +15,7 @@ from collections.abc import (
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
-from dqlite import _native, exceptions
+from dqlite import _native, _script, exceptions
 from dqlite._options import BYTES_MAX, TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
@@ -233,6 +233,13 @@ class Connection:
         """
         changed: Any = await self._core.perform_many(_CHANGED, sql, sets, timeout)
         return changed if isinstance(changed, int) else len(changed)
+
+    async def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
+        """Run the statements of a script, as `dqlite.Connection.executescript` does."""
+        for index, (line, sql) in enumerate(_script.statements(script)):
+            with _script.placed(index, line):
+                await self._perform(self._first, sql, (), timeout)
+        return self.cursor()
 
     async def bulk_load(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Final
 
-from dqlite import _native, exceptions
+from dqlite import _native, _script, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._cursor import Gathered, Rows
 from dqlite._lexed import lexed
@@ -131,6 +131,17 @@ class Connection:
         gathered.add(await perform_many(self._core, projection, sql, map(adapted, sets), ...))
         return gathered
 
+    async def run_script(self, script: str) -> None:
+        """Run the statements of a script. For cursors."""
+        split, legacy = _script.statements(script), _script.is_legacy(self._control.autocommit)
+        if legacy:
+            await self.commit()
+        for index, (line, sql) in enumerate(split):
+            with _script.placed(index, line):
+                if not legacy:
+                    await self._imply(sql)
+                await self._core.perform(_RUN, sql, ())
+
     def _check_open(self) -> None:
         if self._core.closed:
             text = "connection is closed"
@@ -171,6 +182,13 @@ class Cursor(Rows):
         self._check()
         self._take(None)
         self._take(await self._connection.run_each(sql, sets))
+        return self
+
+    async def executescript(self, script: str, /) -> Cursor:
+        """Run the statements of a script one after the other; their rows are dropped."""
+        self._check()
+        self._take(None)
+        await self._connection.run_script(script)
         return self
 
     async def fetchone(self) -> Any:

@@ -10,14 +10,13 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
-from dqlite import _native
+from dqlite import _native, _script
 from dqlite.aio._core import Core
 from dqlite.exceptions import (
     Error,
     InterfaceError,
     NotSupportedError,
     OperationalError,
-    ProgrammingError,
 )
 from dqliteclient import DEFAULT_CLOSE_TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS, DialFunc
 from dqliteclient._validate import DEFAULT_MAX_CONTINUATION_FRAMES, DEFAULT_MAX_TOTAL_ROWS
@@ -262,17 +261,11 @@ class AsyncConnection(Refused, Common):
             raise too_many_rows(limit, len(result.rows))
         return Outcome.of(verb, result)
 
-    async def run_script(self, script: Any) -> None:
+    async def run_script(self, script: str) -> None:
         """Run the statements of a script."""
-        if not isinstance(script, str):
-            text = f"a script must be str, not {type(script).__name__}"
-            raise ProgrammingError(text)
-        for index, (line, sql) in enumerate(_native.split_lines(script)):
-            try:
+        for index, (line, sql) in enumerate(_script.statements(script)):
+            with _script.placed(index, line):
                 await self.run(_native.statement_verb(sql), sql, ())
-            except Error as error:
-                error.index, error.line = index, line
-                raise
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncGenerator[None, None]:

@@ -281,21 +281,37 @@ def test_not_a_number_is_refused_by_strict_types(url: str) -> None:
         c.fetchval("select ?", math.nan)
 
 
-@pytest.mark.parametrize(
-    ("sql", "sets", "error"),
-    [
-        ("select ?", [(1,)], Programming),
-        ("", [], Programming),
-        ("create table x(a)", [()], Programming),
-        ("insert into t(a) values (?); drop table t", [(1,)], Programming),
-        (f"insert into t(a) values (?, '{HALF}')", [(1,)], Programming),
-        ("insert into t(a) values (?)", "ab", Programming),
-        ("insert into t(a) values (?)", [1], Programming),
-        ("insert into t(a) values (?)", [(1,), (1, 2)], Programming),
-        ("insert into t(a) values (?)", None, TypeError),
-        ("insert into t(id) values (?)", [(7,), (7,)], dqlite.IntegrityError),
-    ],
-)
+@pytest.mark.parametrize(("sql", "params", "error"), PARAMETERS)
+async def test_wrong_parameters_with_asyncio(
+    url: str, sql: str, params: Any, error: type[Exception]
+) -> None:
+    d = await dqlite.aio.dbapi.connect(url)
+    cursor = d.cursor()
+    await cursor.execute("create table t(a)")
+    with pytest.raises(error):
+        await cursor.execute(sql, params)
+    with pytest.raises(error):
+        await cursor.executemany(sql.replace("select", "insert into t(a) select"), [params])
+    await d.rollback()
+    assert (await (await cursor.execute("select 1")).fetchall()) == [(1,)]
+    await d.close()
+
+
+BATCHES = [
+    ("select ?", [(1,)], Programming),
+    ("", [], Programming),
+    ("create table x(a)", [()], Programming),
+    ("insert into t(a) values (?); drop table t", [(1,)], Programming),
+    (f"insert into t(a) values (?, '{HALF}')", [(1,)], Programming),
+    ("insert into t(a) values (?)", "ab", Programming),
+    ("insert into t(a) values (?)", [1], Programming),
+    ("insert into t(a) values (?)", [(1,), (1, 2)], Programming),
+    ("insert into t(a) values (?)", None, TypeError),
+    ("insert into t(id) values (?)", [(7,), (7,)], dqlite.IntegrityError),
+]
+
+
+@pytest.mark.parametrize(("sql", "sets", "error"), BATCHES)
 def test_wrong_batches_change_nothing(c: Any, sql: str, sets: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         c.executemany(sql, sets)
@@ -303,22 +319,65 @@ def test_wrong_batches_change_nothing(c: Any, sql: str, sets: Any, error: type[E
     assert c.execute("select count(*) from t").fetchone()[0] == 1
 
 
-@pytest.mark.parametrize(
-    ("script", "error"),
-    [
-        ("select 'a", Operational),
-        ("create table q(a); selec", Operational),
-        ("create trigger g after insert on t begin select 1;", Operational),
-        ("select 1;\0", Programming),
-        (f"select '{HALF}'", Programming),
-        ("select ?", Programming),
-        (None, Programming),
-        (b"select 1", Programming),
-    ],
-)
+@pytest.mark.parametrize(("sql", "sets", "error"), BATCHES)
+async def test_wrong_batches_change_nothing_with_asyncio(
+    url: str, sql: str, sets: Any, error: type[Exception]
+) -> None:
+    table = "create table t(id integer primary key, a)"
+    async with dqlite.aio.connect(url) as c:
+        await c.execute(table)
+        with pytest.raises(error):
+            await c.executemany(sql, sets)
+        assert await c.fetchval("select count(*) from t") == 0
+    d = await dqlite.aio.dbapi.connect(url)
+    with pytest.raises(error):
+        await d.cursor().executemany(sql, sets)
+    await d.rollback()
+    await d.close()
+
+
+SCRIPTS = [
+    ("select 'a", Operational),
+    ("create table q(a); selec", Operational),
+    ("create trigger g after insert on t begin select 1;", Operational),
+    ("select 1;\0", Programming),
+    (f"select '{HALF}'", Programming),
+    ("select ?", Programming),
+    (None, Programming),
+    (b"select 1", Programming),
+]
+
+
+@pytest.mark.parametrize(("script", "error"), SCRIPTS)
 def test_wrong_scripts(c: Any, script: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         c.executescript(script)
+
+
+@pytest.mark.parametrize(("script", "error"), SCRIPTS)
+async def test_wrong_scripts_with_asyncio(url: str, script: Any, error: type[Exception]) -> None:
+    async with dqlite.aio.connect(url) as c:
+        with pytest.raises(error):
+            await c.executescript(script)
+        assert await c.fetchval("select 1") == 1
+    d = await dqlite.aio.dbapi.connect(url)
+    with pytest.raises(error):
+        await d.cursor().executescript(script)
+    await d.close()
+
+
+@pytest.mark.parametrize("autocommit", [True, False, -1])
+async def test_a_script_of_asyncio_says_where_it_failed(url: str, autocommit: Any) -> None:
+    async with dqlite.aio.connect(url) as c:
+        await c.executescript("create table t(a); -- ;\ninsert into t values (';');")
+        d = await dqlite.aio.dbapi.connect(url, autocommit=autocommit)
+        with pytest.raises(Operational) as raised:
+            await d.cursor().executescript("insert into t values (1);\n\nselect * from nowhere")
+        assert (raised.value.index, raised.value.line) == (1, 3)
+        assert d.in_transaction == (autocommit is False)
+        await d.rollback()
+        await d.close()
+        assert await c.fetchval("select count(*) from t") == (1 if autocommit is False else 2)
 
 
 @pytest.mark.parametrize("wrong", [None, b"select 1", 5, ["select 1"]])
