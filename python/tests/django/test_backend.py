@@ -22,13 +22,15 @@ connection.ensure_connection()
 """
 
 
-def test_a_project_is_driven_end_to_end(server: dqlite.Node, database: str) -> None:
-    script = [sys.executable, "-W", "error::ResourceWarning", str(PROJECT / "drive.py")]
-    done = subprocess.run(
-        [*script, server.address, database], capture_output=True, text=True, timeout=55, check=False
-    )
+@pytest.mark.parametrize(("script", "says"), [("drive", "driven"), ("bad_input", "refused")])
+def test_a_project_is_driven_end_to_end(
+    server: dqlite.Node, database: str, script: str, says: str
+) -> None:
+    command = [sys.executable, "-W", "error::ResourceWarning", str(PROJECT / f"{script}.py")]
+    command += [server.address, database]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "driven\n"
+    assert done.stdout == f"{says}\n"
 
 
 @pytest.mark.parametrize(
