@@ -207,6 +207,27 @@ fn a_disk_that_is_full_at_the_start_is_named() {
 }
 
 #[test]
+fn a_directory_without_permission_to_write_is_named() {
+    let home = Home::new();
+    let script = home.directory.path().join("dqlite-on-a-disk-to-read");
+    let data_dir = home.path("");
+    let data_dir = data_dir.display();
+    let mount =
+        format!("mount --bind {data_dir} {data_dir} && mount -o remount,bind,ro {data_dir}");
+    let text = format!(
+        "#!/bin/sh\nexec unshare -rm sh -c '{mount} && exec {EXECUTABLE} \"$@\"' sh \"$@\"\n"
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let (stage, text) = refusal(home.builder().executable(script).no_unix_socket());
+    assert_eq!(stage, Stage::DataDir, "{text}");
+    for word in ["ead-only", "let this user write there"] {
+        assert!(text.contains(word), "{text}");
+    }
+    home.builder().start().unwrap().stop().unwrap();
+}
+
+#[test]
 fn a_disk_that_fills_up_refuses_writes_and_keeps_what_it_has() {
     let (_directory, builder) = on_small_disk("60m");
     let node = builder.start().unwrap();

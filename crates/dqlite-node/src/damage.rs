@@ -11,10 +11,14 @@
 //! All numbers are little-endian; sums are CRC-32 with the highest bit first and no inversion.
 //! [`examine`] reads a directory, everything else is pure.
 
+mod silent;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
+
+pub use self::silent::{half_snapshot, of_open_segments, of_snapshots, open_segment};
 
 /// A file that cannot be as the engine left it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +88,14 @@ pub fn aside(directory: &Path) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
+/// Keeps a copy of a segment from which the engine is going to cut something off, under a name of
+/// that kind.
+pub fn keep(directory: &Path, name: &str, unix_ms: u64) -> io::Result<()> {
+    let copy = format!("{ASIDE}{unix_ms}000000-{name}");
+    fs::copy(directory.join(name), directory.join(&copy))?;
+    fs::File::open(directory.join(copy))?.sync_all()
+}
+
 /// A sentence about segments that were put aside: which, and what may be lost with them.
 pub fn report(names: &BTreeSet<String>) -> Option<String> {
     let entries = |name: &String| {
@@ -145,28 +157,8 @@ pub fn segment(bytes: &[u8], wanted: u64) -> Result<(), String> {
     }
     let (mut at, mut entries) = (8, 0);
     while at < bytes.len() && entries < wanted {
-        let sums = word(bytes, at).ok_or_else(|| cut(bytes.len()))?;
-        let count = word(bytes, at + 8).ok_or_else(|| cut(bytes.len()))?;
-        let head_bytes = usize::try_from(count)
-            .ok()
-            .and_then(|count| count.checked_mul(16)?.checked_add(8))
-            .filter(|head_bytes| *head_bytes <= bytes.len());
-        let head = head_bytes.and_then(|size| bytes.get(at + 8..at + 8 + size));
-        let head = head.ok_or_else(|| format!("an impossible batch at byte {at}"))?;
-        if u64::from(sum(head)) != sums & 0xffff_ffff {
-            return Err(format!("wrong sum of the header at byte {at}"));
-        }
-        let sizes = head[8..].chunks_exact(16);
-        let size: u64 = sizes.map(|entry| word(entry, 8).unwrap_or(0) >> 32).sum();
-        at += 8 + head.len();
-        let size = usize::try_from(size).map_err(|_| cut(bytes.len()))?;
-        let end = at.checked_add(size);
-        let data = end.and_then(|end| bytes.get(at..end));
-        let data = data.ok_or_else(|| cut(bytes.len()))?;
-        if u64::from(sum(data)) != sums >> 32 {
-            return Err(format!("wrong sum of the data at byte {at}"));
-        }
-        at += size;
+        let (next, count) = batch(bytes, at).map_err(|(_, what)| what)?;
+        at = next;
         entries += count;
     }
     if entries == wanted {
@@ -174,6 +166,33 @@ pub fn segment(bytes: &[u8], wanted: u64) -> Result<(), String> {
     } else {
         Err(format!("{entries} of {wanted} entries"))
     }
+}
+
+/// Where the batch at `at` ends, and how many entries it has; or where another may begin, and what
+/// is wrong with this one.
+fn batch(bytes: &[u8], at: usize) -> Result<(usize, u64), (usize, String)> {
+    let cut = || (bytes.len(), format!("cut off at byte {}", bytes.len()));
+    let sums = word(bytes, at).ok_or_else(cut)?;
+    let count = word(bytes, at + 8).ok_or_else(cut)?;
+    let head_bytes = usize::try_from(count)
+        .ok()
+        .and_then(|count| count.checked_mul(16)?.checked_add(8))
+        .filter(|head_bytes| *head_bytes <= bytes.len());
+    let head = head_bytes.and_then(|size| bytes.get(at + 8..at + 8 + size));
+    let head = head.ok_or_else(|| (at + 8, format!("an impossible batch at byte {at}")))?;
+    if u64::from(sum(head)) != sums & 0xffff_ffff {
+        return Err((at + 8, format!("wrong sum of the header at byte {at}")));
+    }
+    let sizes = head[8..].chunks_exact(16);
+    let size: u64 = sizes.map(|entry| word(entry, 8).unwrap_or(0) >> 32).sum();
+    let begin = at + 8 + head.len();
+    let size = usize::try_from(size).map_err(|_| cut())?;
+    let end = begin.checked_add(size).ok_or_else(cut)?;
+    let data = bytes.get(begin..end).ok_or_else(cut)?;
+    if u64::from(sum(data)) != sums >> 32 {
+        return Err((end, format!("wrong sum of the data at byte {begin}")));
+    }
+    Ok((end, count))
 }
 
 /// Whether the description of a snapshot is whole.

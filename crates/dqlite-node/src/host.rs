@@ -165,7 +165,8 @@ async fn launch_or_rejoin(
     let (board, security) = (&*clerk.board, &clerk.security);
     let aside = || damage::aside(dir.path()).unwrap_or_default();
     let before = aside();
-    let launched = match rejoin::check(dir) {
+    let recovers = rejoin::recovers(config, &identity.members);
+    let launched = match rejoin::check(dir, recovers) {
         Ok(()) => launch(library, config, dir, (identity, security)).await,
         Err(damaged) => Err(damaged),
     };

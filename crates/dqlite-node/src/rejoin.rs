@@ -20,6 +20,7 @@ use crate::error::HostError;
 use crate::founder::InitialState;
 use crate::gateway::Backend;
 use crate::leader;
+use crate::lock::unix_ms;
 use crate::prober::{self, Identity};
 use crate::tls::Security;
 
@@ -32,10 +33,21 @@ pub(crate) fn recovers(config: &NodeConfig, members: &[NodeInfo]) -> bool {
     config.auto_recovery.unwrap_or_else(alone)
 }
 
-/// Refuses data that the engine would take and must not have: a log without its term.
-pub(crate) fn check(dir: &DataDir) -> Result<(), HostError> {
-    let found = damage::of_metadata(dir.path());
-    let found = found.map_err(|reason| HostError::data_dir(dir.path(), &reason))?;
+/// Refuses data that the engine would take and must not have: a log without its term, half a
+/// snapshot, a log with a hole. Of the last a copy is kept if the engine may cut it off there.
+pub(crate) fn check(dir: &DataDir, recovers: bool) -> Result<(), HostError> {
+    let fail = |reason| HostError::data_dir(dir.path(), &reason);
+    let mut found = damage::of_metadata(dir.path()).map_err(fail)?;
+    found.extend(damage::of_snapshots(dir.path()).map_err(fail)?);
+    let cut = damage::of_open_segments(dir.path()).map_err(fail)?;
+    if recovers && found.is_empty() {
+        for Damage { file, what } in cut {
+            tracing::warn!("{file}: {what}");
+            damage::keep(dir.path(), &file, unix_ms()).map_err(fail)?;
+        }
+        return Ok(());
+    }
+    found.extend(cut);
     if found.is_empty() {
         Ok(())
     } else {

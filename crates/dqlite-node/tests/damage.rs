@@ -5,7 +5,10 @@
     reason = "helpers of tests fail by panicking, too"
 )]
 
-use dqlite_node::damage::{examine, metadata, report, segment, snapshot, snapshot_meta};
+use dqlite_node::damage::{
+    examine, half_snapshot, metadata, of_open_segments, open_segment, report, segment, snapshot,
+    snapshot_meta,
+};
 
 /// The first segment of a new cluster: one entry, the configuration with one voter.
 const SEGMENT: &str = "\
@@ -123,4 +126,89 @@ fn what_the_engine_put_aside_is_reported() {
         "{text}"
     );
     assert!(text.contains("open-1 (the latest entries)"), "{text}");
+}
+
+/// An open segment of three batches behind one another, with room for more.
+fn open() -> Vec<u8> {
+    let good = golden();
+    let batches = [&good[..], &good[8..], &good[8..], &[0; 4096]];
+    batches.concat()
+}
+
+#[test]
+fn an_open_segment_may_end_anywhere_but_not_go_on() {
+    let good = open();
+    assert_eq!(open_segment(&good), Ok(None));
+    assert_eq!(open_segment(&[0; 4096]), Ok(None));
+    assert_eq!(open_segment(&[]), Ok(None));
+    let last = good.len() - 4096 - 72;
+    for at in 8..good.len() - 4096 {
+        for bit in 0..8 {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << bit;
+            let said = open_segment(&bad);
+            if at < last {
+                let said = said.unwrap_err();
+                assert!(
+                    said.contains("whole entries follow at byte"),
+                    "{at}: {said}"
+                );
+            } else {
+                assert!(matches!(said, Ok(Some(_))), "{at}: {said:?}");
+            }
+        }
+    }
+    // As after a power cut: the rest of a batch never came.
+    for at in 8..good.len() - 4096 {
+        let mut cut = good.clone();
+        cut[at..].fill(0);
+        assert!(open_segment(&cut).is_ok(), "{at}");
+    }
+    let mut without = good;
+    without[..8].fill(0);
+    assert!(open_segment(&without).is_err());
+}
+
+#[test]
+fn a_log_that_goes_on_in_the_next_open_segment_is_not_at_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    let told = || of_open_segments(folder.path()).unwrap();
+    let mut bad = open();
+    let last = bad.len() - 4096 - 1;
+    bad[last] ^= 1;
+    write("open-9", &open());
+    write("open-10", &bad);
+    assert_eq!(told(), []);
+    write("open-11", &[0; 4096]);
+    assert_eq!(told(), []);
+    write("open-12", &open());
+    let found = told();
+    assert_eq!((found.len(), found[0].file.as_str()), (1, "open-10"));
+    assert!(found[0].what.ends_with("open-12 goes on"), "{found:?}");
+}
+
+#[test]
+fn half_a_snapshot_counts_if_the_log_needs_it() {
+    let judge = |names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        half_snapshot(&names).map(|found| found.file)
+    };
+    let (old, new) = ("snapshot-1-32-7", "snapshot-1-40-9");
+    let (old_meta, new_meta) = ("snapshot-1-32-7.meta", "snapshot-1-40-9.meta");
+    let from = |first: u64| format!("{first:016}-0000000000000050");
+    assert_eq!(judge(&[]), None);
+    assert_eq!(judge(&[new, new_meta, old, &from(33)]), None);
+    assert_eq!(judge(&[new, old, old_meta, &from(33)]), None);
+    assert_eq!(
+        judge(&[new, old, old_meta, &from(34)]),
+        Some(new.to_owned())
+    );
+    assert_eq!(
+        judge(&[new_meta, old_meta, &from(34)]),
+        Some(new_meta.to_owned())
+    );
+    assert_eq!(judge(&[new, old, &from(1)]), None);
+    assert_eq!(judge(&[new, "open-1"]), Some(new.to_owned()));
+    assert_eq!(judge(&[new_meta, "open-1"]), None);
 }
