@@ -89,9 +89,10 @@ class DatabaseWrapper(sqlite.DatabaseWrapper):
             **params,
         )
         connection = dbapi.Connection(checked, Control(LEGACY_TRANSACTION_CONTROL, None))
+        commands = [command.strip() for command in self.init_commands if command.strip()]
+        if commands:  # which every session needs, also one that replaces a lost one
+            connection.on_connect = lambda session: session.executescript(";".join(commands))
         connection.open()
-        for command in filter(None, map(str.strip, self.init_commands)):
-            connection.execute(command)
         return connection
 
     def get_database_version(self) -> tuple[int, ...]:

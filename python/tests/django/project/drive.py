@@ -41,7 +41,7 @@ def configure(host: str, name: str) -> None:
                 "HOST": host,
                 "CONN_MAX_AGE": 60,
                 "CONN_HEALTH_CHECKS": True,
-                "OPTIONS": {"timeout": 30},
+                "OPTIONS": {"timeout": 30, "init_command": "PRAGMA cache_size = -777;"},
             }
         },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
@@ -199,8 +199,18 @@ def admin_pages() -> None:
     assert client.get("/admin/auth/user/?q=ann").status_code == 200
 
 
+def cache_size() -> int:
+    """Ask what the initial command has set."""
+    with connection.cursor() as cursor:
+        return cursor.execute("PRAGMA cache_size").fetchone()[0]
+
+
 def ages() -> None:
-    """Replace a connection that is no good."""
+    """Replace a connection that is no good, and a session that is."""
+    assert cache_size() == -777
+    state = connection.connection._state  # noqa: SLF001 - nothing public loses a session
+    state.session.terminate()
+    assert cache_size() == -777
     connection.connection.close()
     connection.health_check_done = False
     connection.health_check_enabled = True
