@@ -31,14 +31,13 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use self::detached::Outlook;
+use self::detached::{Outlook, Uptime};
 use self::silence::{Look, Silence};
 use self::stuck::Suspicion;
 use crate::engine;
 use crate::event::State;
 use crate::gateway::Roll;
 use crate::leader::Local;
-use crate::lock::unix_ms;
 use crate::peer::{Peer, PeerError};
 use crate::watch::View;
 
@@ -54,7 +53,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Ticks of the kernel's CPU clocks per second, on every platform with an engine.
 const TICKS: u64 = 100;
-/// Times of the restarts of a detached node, one a line.
+/// Restarts of a detached node, one a line.
 const HISTORY: &str = "detached";
 
 /// Why the process has to end.
@@ -328,15 +327,14 @@ async fn witness(local: &Local, since: Instant) -> Option<Verdict> {
 /// disk takes no note has a reason for its state that a restart does not cure.
 fn remember(local: &Local) -> bool {
     let file = local.dir.path().join(HISTORY);
-    let text = fs::read_to_string(&file).unwrap_or_default();
-    let history: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    let now = unix_ms();
-    if !detached::may_restart(&history, now) {
-        return false;
-    }
-    let kept = detached::recent(&history, now).chain([now]);
-    let lines: Vec<String> = kept.map(|at| at.to_string()).collect();
-    fs::write(&file, lines.join("\n")).is_ok()
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let uptime = Uptime::parse(
+        &read("/proc/sys/kernel/random/boot_id"),
+        &read("/proc/uptime"),
+    );
+    let history = fs::read_to_string(&file).unwrap_or_default();
+    let lines = uptime.and_then(|now| detached::noted(&history, &now));
+    lines.is_some_and(|lines| fs::write(&file, lines).is_ok())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::Verdict;
 const ELECTIONS: u32 = 10;
 /// So many others must agree on the leader.
 const WITNESSES: usize = 2;
-/// More restarts than these within [`HISTORY_MS`] cure nothing.
+/// More restarts than these within [`HISTORY_MS`] of one run of the machine cure nothing.
 const RESTARTS_MAX: usize = 3;
 const HISTORY_MS: u64 = 3_600_000;
 
@@ -56,16 +56,39 @@ pub(super) fn judge(outlook: &Outlook) -> Option<Verdict> {
     })
 }
 
-/// Whether a restart may help: `history` holds the unix times of those before, in milliseconds.
-pub(super) fn may_restart(history: &[u64], now_ms: u64) -> bool {
-    recent(history, now_ms).count() < RESTARTS_MAX
+/// The time of the machine in one run of it: its wall clock may be set at any moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uptime {
+    /// Which run.
+    pub(super) boot: String,
+    pub(super) millis: u64,
 }
 
-/// What of the history still matters.
-pub(super) fn recent(history: &[u64], now_ms: u64) -> impl Iterator<Item = u64> {
-    // A clock that went back makes all of them recent, which errs on the quiet side.
-    let recent = move |at: &u64| now_ms.saturating_sub(*at) < HISTORY_MS;
-    history.iter().copied().filter(recent)
+impl Uptime {
+    /// From `/proc/sys/kernel/random/boot_id` and `/proc/uptime`.
+    pub(super) fn parse(boot: &str, uptime: &str) -> Option<Self> {
+        let seconds = uptime.split_ascii_whitespace().next()?;
+        let seconds: Duration = Duration::try_from_secs_f64(seconds.parse().ok()?).ok()?;
+        Some(Self {
+            boot: boot.trim().to_owned(),
+            millis: u64::try_from(seconds.as_millis()).ok()?,
+        })
+    }
+}
+
+/// The lines of a history to which `now` is added, if a restart may help: that is, unless there
+/// were too many lately. What an earlier run of the machine noted does not count.
+pub(super) fn noted(history: &str, now: &Uptime) -> Option<String> {
+    let recent = |line: &&str| {
+        let at = line.split_once(' ').filter(|(boot, _)| *boot == now.boot);
+        let at = at.and_then(|(_, at)| at.parse::<u64>().ok());
+        at.is_some_and(|at| now.millis.abs_diff(at) < HISTORY_MS)
+    };
+    let mut lines: Vec<&str> = history.lines().filter(recent).collect();
+    let own = format!("{} {}", now.boot, now.millis);
+    let may = lines.len() < RESTARTS_MAX;
+    lines.push(&own);
+    may.then(|| lines.join("\n"))
 }
 
 #[cfg(test)]
@@ -108,12 +131,26 @@ mod tests {
 
     #[test]
     fn a_fourth_restart_within_an_hour_is_one_too_many() {
-        let hour = 3_600_000;
-        assert!(may_restart(&[], hour));
-        assert!(may_restart(&[hour, hour], hour));
-        assert!(!may_restart(&[hour, hour, hour], hour));
-        assert!(may_restart(&[1, hour, hour], hour + 1));
-        assert!(!may_restart(&[2 * hour; 3], hour));
+        let at = |boot: &str, seconds: u64| Uptime::parse(boot, &format!("{seconds}.00 7.0\n"));
+        let mut history = String::new();
+        for seconds in [10, 11, 3000] {
+            history = noted(&history, &at("a\n", seconds).unwrap()).unwrap();
+        }
+        assert_eq!(history, "a 10000\na 11000\na 3000000");
+        assert_eq!(noted(&history, &at("a", 3609).unwrap()), None);
+        let later = noted(&history, &at("a", 3610).unwrap());
+        assert_eq!(later.unwrap(), "a 11000\na 3000000\na 3610000");
+        // Another run of the machine begins anew, and so does rubbish.
+        assert_eq!(
+            noted(&history, &at("b", 3000).unwrap()).unwrap(),
+            "b 3000000"
+        );
+        assert_eq!(
+            noted("x\n1\na x\n", &at("a", 1).unwrap()).unwrap(),
+            "a 1000"
+        );
+        assert_eq!(Uptime::parse("a", ""), None);
+        assert_eq!(Uptime::parse("a", "-1 2"), None);
     }
 
     proptest! {
