@@ -57,10 +57,7 @@ def target_of(address: URL) -> tuple[Any, dict[str, Any]]:
     query = dict(address.query)
     hosts = [*_texts(query.pop("host", ())), *",".join(_texts(query.pop("hosts", ()))).split(",")]
     hosts = [host for host in hosts if host]
-    if address.host:
-        port = address.port or DEFAULT_PORT
-        name = f"[{address.host}]" if ":" in address.host else address.host
-        hosts.insert(0, f"{name}:{port}")
+    hosts = [*_first_hosts(address), *hosts]
     options = _options(query)
     _gather_tls(options)
     database = address.database or DEFAULT_DATABASE
@@ -75,6 +72,32 @@ def target_of(address: URL) -> tuple[Any, dict[str, Any]]:
             return target, options
     options["database"] = database
     return target, options
+
+
+def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `connect_args`, those of older drivers and of ``sqlite3`` included.
+
+    ArgumentError names one that means nothing here.
+    """
+    options: dict[str, Any] = {}
+    for key, value in given.items():
+        name = _RENAMED.get(key, key)
+        if name in _INERT or name == "uri":
+            continue
+        if name not in _KNOWN and name != "database":
+            known = ", ".join(sorted([*_KNOWN, "creator_fn", "database"]))
+            text = f"unknown option {key!r} in connect_args; known are {known}"
+            raise exc.ArgumentError(text)
+        options[name] = value
+    _gather_tls(options)
+    return options
+
+
+def _first_hosts(address: URL) -> list[str]:
+    """Return the hosts in front of the path: one, or several without ports or with the same."""
+    port = address.port or DEFAULT_PORT
+    names = (address.host or "").split(",")
+    return [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name in names if name]
 
 
 def _gather_tls(options: dict[str, Any]) -> None:
@@ -164,6 +187,7 @@ _RENAMED: Final = {
     "cert": "tls_cert",
     "key": "tls_key",
     "server_name": "tls_name",
+    "cached_statements": "statement_cache_size",
 }
 _INERT: Final[Mapping[str, Callable[[str], Any]]] = {
     "close_timeout": _seconds,

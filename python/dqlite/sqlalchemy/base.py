@@ -13,7 +13,7 @@ from sqlalchemy.engine.characteristics import ConnectionCharacteristic
 from dqlite import __version__, dbapi, exceptions
 from dqlite._control import Control, SessionMode
 from dqlite._options import options
-from dqlite.sqlalchemy._address import target_of
+from dqlite.sqlalchemy._address import arguments, target_of
 from dqlite.sqlalchemy.compiler import DqliteCompiler, DqliteTypeCompiler
 from dqlite.sqlalchemy.types import Date, DateTime, Time
 
@@ -172,6 +172,7 @@ def _open(target: Any, **opts: Any) -> dbapi.Connection:
 
 def session_options(target: Any, **opts: Any) -> Any:
     """Check the options of one session; values are read as they are on the wire."""
+    opts = arguments(opts)
     return options(
         target,
         database=opts.pop("database", None),

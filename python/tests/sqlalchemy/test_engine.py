@@ -212,6 +212,29 @@ def test_several_hosts_go_into_the_query(
     engine.dispose()
 
 
+def test_several_hosts_may_share_a_port(server: dqlite.Node, database: str) -> None:
+    port = server.address.rpartition(":")[2]
+    engine = sa.create_engine(f"dqlite://127.0.0.2,127.0.0.1:{port}/{database}")
+    with engine.connect() as c:
+        assert c.execute(sa.text("select 1")).scalar_one() == 1
+    engine.dispose()
+
+
+async def test_connect_args_are_those_of_the_url_and_of_sqlite3(url: str) -> None:
+    habits = {"check_same_thread": False, "uri": True, "timeout": 15, "cached_statements": 7}
+    engine = sa.create_engine(sa_url(url), connect_args={**habits, "busy_timeout": 0.5})
+    with engine.connect() as c:
+        driver = c.connection.dbapi_connection
+        assert (driver.timeout, driver.busy_timeout) == (15, 0.5)
+    engine.dispose()
+    other = create_async_engine(sa_url(url, aio=True), connect_args=habits)
+    async with other.connect() as c:
+        assert (await c.execute(sa.text("select 1"))).scalar_one() == 1
+    await other.dispose()
+    with pytest.raises(exc.ArgumentError, match="unknown option 'colour' in connect_args"):
+        sa.create_engine(sa_url(url), connect_args={"colour": "red"}).connect()
+
+
 def test_a_registered_node_needs_no_host(server: dqlite.Node, database: str) -> None:
     dqlite.sqlalchemy.register_node(server)
     engine = sa.create_engine(f"dqlite:///{database}")
