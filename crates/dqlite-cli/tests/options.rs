@@ -68,6 +68,11 @@ fn both_judge_what_depends_on_defaults_alike() {
         (false, json!({"snapshot_trailing": 1023})),
         (true, json!({"snapshot_threshold": 8192})),
         (false, json!({"snapshot_threshold": 8193})),
+        (
+            true,
+            json!({"snapshot_threshold": 130_000, "snapshot_trailing": 130_000}),
+        ),
+        (false, json!({"snapshot_trailing": 130_001})),
         (true, json!({"offline_after": 0.6})),
         (false, json!({"offline_after": 0.59})),
         (true, json!({"network_latency_ms": 1000})),

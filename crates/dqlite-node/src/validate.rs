@@ -30,6 +30,9 @@ const fn range(
     }
 }
 
+/// *Engine*: a message holds the heads of 262,000 entries at most, and all that a member lacks goes
+/// in one: the entries that are kept and those of the next snapshot together.
+const ENTRIES_MAX: f64 = 130_000.0;
 const HOUR_MS: f64 = 3_600_000.0;
 const HOUR: f64 = 3_600.0;
 const WEEK: f64 = 604_800.0;
@@ -53,13 +56,13 @@ const RANGES: &[Range] = &[
         "snapshot_threshold",
         |c| c.snapshot_threshold.into(),
         1.0,
-        4_294_967_295.0,
+        ENTRIES_MAX,
     ),
     range(
         "snapshot_trailing",
         |c| c.snapshot_trailing.into(),
         4.0,
-        4_294_967_295.0,
+        ENTRIES_MAX,
     ),
     range("worker_threads", |c| c.worker_threads.into(), 4.0, 128.0),
     range("voters", |c| c.voters.into(), 1.0, 99.0),

@@ -86,6 +86,9 @@ const fn local(name: &'static str, kind: Kind) -> Known {
 const HOUR_MS: u64 = 3_600_000;
 const TRACE_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 const U32: u64 = u32::MAX as u64;
+/// *Engine*: a message holds the heads of 262,000 entries at most, and all that a member lacks goes
+/// in one: the entries that are kept and those of the next snapshot together.
+const ENTRIES_MAX: u64 = 130_000;
 /// The most entries of the option `cluster`.
 const CLUSTER_MAX: usize = 256;
 
@@ -102,8 +105,8 @@ pub(crate) const KNOWN: &[Known] = &[
     node("weight", Kind::Whole(0, (1 << 31) - 1)),
     node("network_latency_ms", Kind::Whole(1, HOUR_MS)),
     node("busy_timeout_ms", Kind::Whole(0, HOUR_MS)),
-    node("snapshot_threshold", Kind::Whole(1, U32)),
-    node("snapshot_trailing", Kind::Whole(4, U32)),
+    node("snapshot_threshold", Kind::Whole(1, ENTRIES_MAX)),
+    node("snapshot_trailing", Kind::Whole(4, ENTRIES_MAX)),
     node(
         "snapshot_trailing_strategy",
         Kind::Word(&["static", "dynamic"]),

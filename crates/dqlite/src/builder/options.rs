@@ -102,12 +102,13 @@ impl NodeBuilder {
         self.option("busy_timeout_ms", milliseconds(timeout))
     }
 
-    /// Log entries between two snapshots. Default 1024.
+    /// Log entries between two snapshots, at most 130,000. Default 1024.
     pub fn snapshot_threshold(self, entries: u32) -> Self {
         self.option("snapshot_threshold", entries)
     }
 
-    /// Log entries that stay behind a snapshot, for members that were away. Default 8192.
+    /// Log entries that stay behind a snapshot, for members that were away, at most 130,000. Default
+    /// 8192.
     pub fn snapshot_trailing(self, entries: u32) -> Self {
         self.option("snapshot_trailing", entries)
     }
