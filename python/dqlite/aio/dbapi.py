@@ -24,6 +24,7 @@ from dqlite.aio._core import Core
 from dqlite.aio._many import perform_many
 from dqlite.aio.connection import Connection as Native
 from dqlite.dbapi._adapt import adapted
+from dqlite.rows import RowFactory
 
 _RUN: Final = _native.Projection("result")
 
@@ -34,11 +35,24 @@ class Connection:
     For the tasks of one event loop, which take turns by statement.
     """
 
+    Warning = exceptions.Warning
+    Error = exceptions.Error
+    InterfaceError = exceptions.InterfaceError
+    DatabaseError = exceptions.DatabaseError
+    DataError = exceptions.DataError
+    OperationalError = exceptions.OperationalError
+    IntegrityError = exceptions.IntegrityError
+    InternalError = exceptions.InternalError
+    ProgrammingError = exceptions.ProgrammingError
+    NotSupportedError = exceptions.NotSupportedError
+
     def __init__(self, core: Core, control: Control) -> None:
         """Made by `connect`."""
         self._core = core
         self._native = Native(core)
         self._control = control
+        self.row_factory: RowFactory | None = None
+        """What new cursors make of a row; None for tuples. See `dqlite.rows`."""
 
     @property
     def native(self) -> Native:
@@ -85,6 +99,18 @@ class Connection:
         """Return a new cursor."""
         self._check_open()
         return Cursor(self)
+
+    async def execute(self, sql: str, params: Params = (), /) -> Cursor:
+        """Run one statement on a new cursor and return that."""
+        return await self.cursor().execute(sql, params)
+
+    async def executemany(self, sql: str, sets: Iterable[Params], /) -> Cursor:
+        """Run a statement once for each set of parameters, on a new cursor."""
+        return await self.cursor().executemany(sql, sets)
+
+    async def executescript(self, script: str, /) -> Cursor:
+        """Run the statements of a script one after the other, on a new cursor."""
+        return await self.cursor().executescript(script)
 
     async def commit(self) -> None:
         """Commit the open transaction; nothing happens without one."""
@@ -164,11 +190,19 @@ class Cursor(Rows):
         """Made by `Connection.cursor`."""
         super().__init__()
         self._connection = connection
+        self.row_factory: RowFactory | None = connection.row_factory
+        """What it makes of a row: the connection's at first."""
 
     @property
     def connection(self) -> Connection:
         """The connection it was made by."""
         return self._connection
+
+    def _take(self, result: _native.Result | Gathered | None) -> None:
+        super()._take(result)
+        factory = self.row_factory
+        if factory is not None:
+            self._rows = (factory(self, row) for row in self._place.rows)
 
     async def execute(self, sql: str, params: Params = (), /) -> Cursor:
         """Run one statement, forget the rows of the one before, and return this cursor."""

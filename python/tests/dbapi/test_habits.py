@@ -18,6 +18,7 @@ import pytest
 
 import dqlite
 import dqlite.aio
+import dqlite.aio.dbapi
 import dqlite.dbapi
 import dqlite.rows
 import dqlite.types
@@ -447,3 +448,19 @@ async def test_the_same_with_asyncio(url: str) -> None:
             await conn.execute("insert or rollback into t(id) values (1)")
         assert not conn.is_in_transaction()
         assert await conn.fetchval("select count(*) from t") == 1
+
+
+async def test_asyncio_has_the_shortcuts_too(url: str) -> None:
+    conn = await dqlite.aio.dbapi.connect(url)
+    await conn.executescript("create table s(a, b); insert into s values (1, 'x');")
+    await conn.executemany("insert into s values (?, ?)", [(2, "y"), (3, "z")])
+    conn.row_factory = dqlite.rows.dict_row
+    cursor = await conn.execute("select a, b from s where a > ?", (1,))
+    assert await cursor.fetchone() == {"a": 2, "b": "y"}
+    assert await cursor.fetchall() == [{"a": 3, "b": "z"}]
+    cursor.row_factory = None
+    assert [row async for row in await cursor.execute("select 1")] == [(1,)]
+    with pytest.raises(conn.OperationalError):
+        await conn.execute("select * from nowhere")
+    await conn.rollback()
+    await conn.close()
