@@ -10,7 +10,8 @@ See `dqlite.Connection.bulk_load`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 from dqlite import _native, exceptions
@@ -45,6 +46,9 @@ class HasArrow(Protocol):
 Source: TypeAlias = "Iterable[Params] | HasArrow"
 """Rows: sequences of values or dicts, all alike, or a table of Arrow."""
 
+AsyncSource: TypeAlias = "Source | AsyncIterable[Params]"
+"""The same, or rows that somebody must be waited for."""
+
 Progress: TypeAlias = Callable[[int], object]
 """Called with the number of rows that the server has taken so far."""
 
@@ -60,8 +64,12 @@ class Plan:
         *,
         strict: bool,
         progress: Progress | None,
+        before: int = 0,
     ) -> None:
-        """Read the first row, or the schema; ProgrammingError names what is wrong."""
+        """Read the first row, or the schema; ProgrammingError names what is wrong.
+
+        `before` is how many rows of the load went before those of `source`.
+        """
         self.loader = _native.Loader(source, strict)
         names = self.loader.columns if columns is None else list(columns)
         self.width = self.loader.width
@@ -72,9 +80,7 @@ class Plan:
         self._head = f"INSERT INTO {quoted(table)}{named} VALUES "  # noqa: S608 - names are quoted
         self._row = f"({', '.join('?' * self.width)})"
         self.set_rows = max(SET_PARAMETERS // max(self.width, 1), 1)
-        self.done = 0
-        self.committed = 0
-        self._base = 0
+        self.done = self.committed = self._base = self._before = before
         self._progress = progress
 
     def sql(self, rows: int) -> str:
@@ -83,7 +89,7 @@ class Plan:
 
     def lot(self) -> Iterable[Any]:
         """Return the next rows as sets of parameters, `set_rows` in each."""
-        self._base = self.loader.taken
+        self._base = self._before + self.loader.taken
         return self.loader.lot(self.set_rows, LOT_ROWS, LOT_BYTES)
 
     def rest(self) -> tuple[Iterable[Any], int] | None:
@@ -91,12 +97,12 @@ class Plan:
         rest = self.loader.rest()
         if rest is None:
             return None
-        self._base = self.loader.taken - rest[1]
+        self._base = self._before + self.loader.taken - rest[1]
         return [rest[0]], rest[1]
 
     def inserted(self) -> None:
         """Note that the server has taken what was taken from the source."""
-        self.done = self.loader.taken
+        self.done = self._before + self.loader.taken
         if self._progress is not None:
             self._progress(self.done)
 
@@ -142,6 +148,42 @@ def _transaction(connection: Connection, plan: Plan, timeout: Timeout, *, atomic
             connection.run_each(plan.sql(rows), one, "tuple", timeout)
         plan.inserted()
         budget -= 0 if atomic else LOT_BYTES
+
+
+async def bulk_load_awaited(
+    connection: aio.Connection,
+    plan: Callable[[Iterable[Params], int], Plan],
+    source: AsyncIterable[Params],
+    *,
+    atomic: bool,
+    timeout: Timeout,
+) -> int:
+    """Do `dqlite.aio.Connection.bulk_load` of rows that must be waited for.
+
+    They are gathered into lots, outside of transactions unless it is `atomic`; `plan` makes the
+    plan of one lot and of how many rows went before it.
+    """
+    done = 0
+    async with AsyncExitStack() as block:
+        if atomic:
+            await block.enter_async_context(connection.transaction(timeout=timeout))
+        async for lot in await block.enter_async_context(aclosing(_lots(source))):
+            made = plan(lot, done)
+            if atomic or connection.is_in_transaction():
+                made.committed = 0
+            done = await bulk_load_async(connection, made, atomic=False, timeout=timeout)
+    return done
+
+
+async def _lots(source: AsyncIterable[Params]) -> AsyncGenerator[list[Params], None]:
+    lot: list[Params] = []
+    async for row in source:
+        lot.append(row)
+        if len(lot) == LOT_ROWS:
+            yield lot
+            lot = []
+    if lot:
+        yield lot
 
 
 async def bulk_load_async(

@@ -244,7 +244,7 @@ class Connection:
     async def bulk_load(
         self,
         table: str,
-        source: bulk.Source,
+        source: bulk.AsyncSource,
         *,
         columns: Sequence[str] | None = None,
         progress: bulk.Progress | None = None,
@@ -254,12 +254,19 @@ class Connection:
         """Insert many rows, as `dqlite.Connection.bulk_load` does; return how many::
 
         await conn.bulk_load("orders", polars_frame)
+
+        Rows may also come from an asynchronous iterable.
         """
         from dqlite import bulk  # noqa: PLC0415 - few programs want it
 
         strict = self._core.options.types == "strict"
-        plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
-        return await bulk.bulk_load_async(self, plan, atomic=atomic, timeout=timeout)
+
+        def plan(rows: bulk.Source, before: int = 0) -> bulk.Plan:
+            return bulk.Plan(table, rows, columns, strict=strict, progress=progress, before=before)
+
+        if isinstance(source, AsyncIterable):
+            return await bulk.bulk_load_awaited(self, plan, source, atomic=atomic, timeout=timeout)
+        return await bulk.bulk_load_async(self, plan(source), atomic=atomic, timeout=timeout)
 
     def transaction(
         self,

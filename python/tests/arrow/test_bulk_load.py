@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import resource
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import dqlite
-from dqlite import aio, dbapi
+from dqlite import aio, bulk, dbapi
 
 
 def count(conn: dqlite.Connection) -> int:
@@ -248,4 +249,29 @@ async def test_asyncio_loads_the_same(url: str, table: dqlite.Connection) -> Non
         with pytest.raises(dqlite.IntegrityError, match="0 rows are surely in") as caught:
             await conn.bulk_load("k", [(-1, 0), (5, 0)])
         assert (caught.value.rows_loaded, count(table)) == (0, 100_000)
+        assert not conn.is_in_transaction()
+
+
+async def test_rows_that_are_waited_for_are_loaded(url: str, table: dqlite.Connection) -> None:
+    async def rows(count: int, clash: int = -1) -> AsyncIterator[tuple[int, str]]:
+        for number in range(count):
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+            yield (0 if number == clash else number), "text"
+
+    async with await aio.connect(url) as conn:
+        seen: list[int] = []
+        assert await conn.bulk_load("k", rows(150_000), progress=seen.append) == 150_000
+        assert seen == sorted(set(seen))
+        assert seen[-1] == count(table) == 150_000
+        await conn.execute("DELETE FROM k")
+        with pytest.raises(dqlite.IntegrityError) as caught:
+            await conn.bulk_load("k", rows(150_000, clash=100_000))
+        assert caught.value.rows_loaded == count(table) >= bulk.LOT_ROWS
+        assert caught.value.index is not None
+        await conn.execute("DELETE FROM k")
+        with pytest.raises(dqlite.IntegrityError, match="0 rows are surely in"):
+            await conn.bulk_load("k", rows(150_000, clash=100_000), atomic=True)
+        assert count(table) == 0
+        assert await conn.bulk_load("k", rows(0)) == 0
         assert not conn.is_in_transaction()
