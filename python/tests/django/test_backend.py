@@ -22,13 +22,14 @@ connection.ensure_connection()
 """
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("script", "says"), [("drive", "driven"), ("bad_input", "refused")])
 def test_a_project_is_driven_end_to_end(
     server: dqlite.Node, database: str, script: str, says: str
 ) -> None:
     command = [sys.executable, "-W", "error::ResourceWarning", str(PROJECT / f"{script}.py")]
     command += [server.address, database]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=55, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{says}\n"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import django
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import IntegrityError, NotSupportedError, connection, models, transaction
 from django.db.models import functions
@@ -25,6 +26,7 @@ def main(host: str, name: str) -> None:
     dates()
     refusals()
     inspecting()
+    test_database()
     admin_pages()
     ages()
 
@@ -162,13 +164,14 @@ def refusals() -> None:
         assert word in refusal(ask), word
     with transaction.atomic():
         assert book.objects.select_for_update().first()
+    assert "no shell" in refusal(lambda: call_command("dbshell"), ImproperlyConfigured)
 
 
-def refusal(ask: Callable[[], object]) -> str:
+def refusal(ask: Callable[[], object], kind: type[Exception] = NotSupportedError) -> str:
     """Return the text with which a question is refused."""
     try:
         ask()
-    except NotSupportedError as error:
+    except kind as error:
         return str(error)
     return ""
 
@@ -180,6 +183,21 @@ def inspecting() -> None:
     text = out.getvalue()
     for field in ("models.CharField", "models.BooleanField", "models.DateTimeField"):
         assert field in text, text
+
+
+def test_database() -> None:
+    """Make a database for tests, and a clone of it, and leave the program's own alone."""
+    book = Shelf.book
+    before, name = book.objects.count(), connection.settings_dict["NAME"]
+    made = connection.creation.create_test_db(verbosity=0, serialize=False)
+    assert made == f"test_{name}"
+    assert connection.settings_dict["NAME"] == made
+    assert "auth_user" in connection.introspection.table_names()
+    connection.creation.clone_test_db("1", verbosity=0)
+    connection.creation.destroy_test_db(made, verbosity=0, suffix="1")
+    connection.creation.destroy_test_db(name, verbosity=0)
+    assert connection.settings_dict["NAME"] == name
+    assert book.objects.count() == before
 
 
 def admin_pages() -> None:
