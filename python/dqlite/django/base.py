@@ -6,7 +6,7 @@ from __future__ import annotations
 import decimal
 from collections.abc import Iterable, Mapping
 from itertools import tee
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.sqlite3 import base as sqlite
@@ -20,6 +20,16 @@ from dqlite.django.creation import DatabaseCreation
 from dqlite.django.features import DatabaseFeatures
 from dqlite.django.introspection import DatabaseIntrospection
 from dqlite.django.operations import DatabaseOperations
+
+_OPTIONS: Final = frozenset(
+    {
+        *("transaction_mode", "init_command", "timeout", "connect_timeout", "busy_timeout"),
+        *("name", "tls", "statement_cache_size", "max_rows", "max_frame_bytes"),
+        "max_buffered_bytes",
+    }
+)
+_OF_A_FILE: Final = frozenset({"cached_statements", "check_same_thread", "detect_types", "uri"})
+"""Options of Python's own SQLite that settings may keep; they mean nothing here."""
 
 
 class DatabaseWrapper(sqlite.DatabaseWrapper):
@@ -49,7 +59,13 @@ class DatabaseWrapper(sqlite.DatabaseWrapper):
         if settings["USER"] or settings["PASSWORD"]:
             text = f"settings.DATABASES[{self.alias!r}]: dqlite has no USER and no PASSWORD"
             raise ImproperlyConfigured(text)
-        params = {**settings["OPTIONS"]}
+        params = {k: v for k, v in settings["OPTIONS"].items() if k not in _OF_A_FILE}
+        if unknown := sorted(params.keys() - _OPTIONS):
+            text = (
+                f"settings.DATABASES[{self.alias!r}]['OPTIONS'] has unknown names: "
+                f"{', '.join(unknown)}; known are {', '.join(sorted(_OPTIONS))}"
+            )
+            raise ImproperlyConfigured(text)
         mode = str(params.pop("transaction_mode", None) or "IMMEDIATE").upper()
         if mode not in self.transaction_modes:
             known = ", ".join(repr(mode) for mode in sorted(self.transaction_modes))

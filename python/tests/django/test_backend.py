@@ -41,7 +41,7 @@ def test_a_project_is_driven_end_to_end(
         ("'NAME': 'x', 'USER': 'me'", "no USER"),
         ("'NAME': 'x', 'OPTIONS': {'transaction_mode': 'odd'}", "configured to 'odd'"),
         ("'NAME': 'x', 'HOST': '127.0.0.1:1', 'OPTIONS': {'connect_timeout': 0.3}", "127.0.0.1:1"),
-        ("'NAME': 'x', 'OPTIONS': {'colour': 1}", "colour"),
+        ("'NAME': 'x', 'OPTIONS': {'colour': 1}", "unknown names: colour"),
     ],
 )
 def test_wrong_settings_are_named(wrong: str, text: str) -> None:

@@ -43,7 +43,11 @@ def configure(host: str, name: str) -> None:
                 "HOST": host,
                 "CONN_MAX_AGE": 60,
                 "CONN_HEALTH_CHECKS": True,
-                "OPTIONS": {"timeout": 30, "init_command": "PRAGMA cache_size = -777;"},
+                "OPTIONS": {
+                    "timeout": 30,
+                    "init_command": "PRAGMA cache_size = -777;",
+                    "check_same_thread": False,
+                },
             }
         },
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
