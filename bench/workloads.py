@@ -73,7 +73,8 @@ class Peer:
     async def connect(self, address: str) -> Any:
         import dqliteclient
 
-        return await dqliteclient.connect(address, database=DATABASE)
+        # Its ten seconds are not enough for all rows on a busy machine.
+        return await dqliteclient.connect(address, database=DATABASE, timeout=120)
 
     async def pool(self, address: str) -> Any:
         import dqliteclient
