@@ -19,30 +19,96 @@ const PAGE_BYTES: usize = 32 << 10;
 pub struct Row {
     page: Arc<Page>,
     /// Its first cell in the page.
-    first: usize,
+    first: u32,
 }
 
-/// Rows that came together.
+/// Rows that came one after the other.
+#[derive(Debug)]
 struct Page {
     columns: Arc<Columns>,
     /// Row after row.
     cells: Vec<Cell>,
-    /// What texts and blobs hold, each behind its length.
+    /// The rows as they came: values are decoded when they are asked for.
     bytes: Vec<u8>,
 }
 
-/// A value as it came; text is kept as bytes, because it need not be UTF-8. Those with a position
-/// lie in the bytes of the page.
-#[derive(Clone, Copy)]
-enum Cell {
-    Integer(i64),
-    Float(f64),
-    Text(usize),
-    Blob(usize),
-    Null,
-    UnixTime(i64),
-    Iso8601(usize),
-    Boolean(u64),
+/// Where a value begins in the bytes of the page, in words, and its tag in the lowest 4 bits.
+#[derive(Clone, Copy, Debug)]
+struct Cell(u32);
+
+/// The rows of a result as they are collected.
+#[derive(Debug, Default)]
+pub(crate) struct Pages {
+    rows: Vec<Row>,
+    /// Its rows have not been handed out.
+    open: Option<Page>,
+    seen: u64,
+}
+
+impl Pages {
+    /// Takes all rows of a frame.
+    pub(crate) fn read(&mut self, frame: &RowsFrame) -> Result<(), DecodeError> {
+        let bytes = frame.raw_rows();
+        let same = |page: &Page| Arc::ptr_eq(&page.columns, frame.columns());
+        let mut page = match self.open.take() {
+            Some(page) if same(&page) && page.bytes.len() + bytes.len() <= PAGE_BYTES => page,
+            full => {
+                self.close(full);
+                Page::new(frame, bytes.len())
+            }
+        };
+        let mut cursor = frame.rows();
+        // What lies before is in earlier pages.
+        let mut start = 0;
+        while let Some(mut row) = cursor.next_row()? {
+            loop {
+                let at = page.bytes.len() + row.position() - start;
+                let Some(value) = row.next() else { break };
+                let cell = Cell::new(value?, at).ok_or(DecodeError {
+                    what: "a row of more than 2 GiB",
+                    at,
+                })?;
+                page.cells.push(cell);
+            }
+            self.seen += 1;
+            let end = cursor.position();
+            if end - start >= PAGE_BYTES && end < bytes.len() {
+                page.bytes.extend_from_slice(&bytes[start..end]);
+                let next = Page::new(frame, bytes.len() - end);
+                self.close(Some(std::mem::replace(&mut page, next)));
+                start = end;
+            }
+        }
+        page.bytes.extend_from_slice(&bytes[start..]);
+        self.open = Some(page);
+        Ok(())
+    }
+
+    /// How many rows have come so far.
+    pub(crate) const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Hands out the rows that have come since it did so last.
+    pub(crate) fn take(&mut self) -> Vec<Row> {
+        let open = self.open.take();
+        self.close(open);
+        std::mem::take(&mut self.rows)
+    }
+
+    fn close(&mut self, page: Option<Page>) {
+        let Some(mut page) = page else { return };
+        page.cells.shrink_to_fit();
+        page.bytes.shrink_to_fit();
+        let (cells, width) = (page.cells.len(), page.columns.len().max(1));
+        let page = Arc::new(page);
+        // No page has more cells than its bytes have words.
+        let firsts = (0..u32::try_from(cells).unwrap_or(u32::MAX)).step_by(width);
+        self.rows.extend(firsts.map(|first| Row {
+            page: Arc::clone(&page),
+            first,
+        }));
+    }
 }
 
 impl Row {
@@ -97,28 +163,12 @@ impl Row {
         self.value(at).ok_or_else(|| no_column(&at, self))
     }
 
-    /// All rows of a frame.
-    pub(crate) fn read(frame: &RowsFrame, into: &mut Vec<Self>) -> Result<(), DecodeError> {
-        let mut cursor = frame.rows();
-        let mut page = Page::new(frame);
-        while let Some(row) = cursor.next_row()? {
-            for value in row {
-                page.push(value?);
-            }
-            if page.size() >= PAGE_BYTES {
-                std::mem::replace(&mut page, Page::new(frame)).finish(into);
-            }
-        }
-        page.finish(into);
-        Ok(())
-    }
-
     #[inline]
     fn value(&self, at: usize) -> Option<ValueRef<'_>> {
         if at >= self.len() {
             return None;
         }
-        self.page.value(self.first + at)
+        self.page.value(self.first as usize + at)
     }
 
     fn values(&self) -> impl Iterator<Item = Option<ValueRef<'_>>> {
@@ -142,77 +192,38 @@ impl fmt::Debug for Row {
 }
 
 impl Page {
-    fn new(frame: &RowsFrame) -> Self {
-        // No value takes less than a word of the frame, and none takes more bytes here than there.
-        let bytes = frame.row_bytes().min(PAGE_BYTES);
+    /// Room for the rest of a frame, and for what comes behind it if it is not the last one.
+    fn new(frame: &RowsFrame, rest: usize) -> Self {
+        let full = if frame.is_done() { rest } else { PAGE_BYTES };
         Self {
             columns: Arc::clone(frame.columns()),
-            cells: Vec::with_capacity(bytes / size_of::<u64>()),
-            bytes: Vec::with_capacity(bytes),
+            cells: Vec::new(),
+            bytes: Vec::with_capacity(full.min(PAGE_BYTES)),
         }
-    }
-
-    const fn size(&self) -> usize {
-        size_of::<Cell>() * self.cells.len() + self.bytes.len()
-    }
-
-    #[inline]
-    fn push(&mut self, value: ValueRef<'_>) {
-        let cell = match value {
-            ValueRef::Integer(v) => Cell::Integer(v),
-            ValueRef::Float(v) => Cell::Float(v),
-            ValueRef::Text(v) => Cell::Text(self.store(v)),
-            ValueRef::Blob(v) => Cell::Blob(self.store(v)),
-            ValueRef::Null => Cell::Null,
-            ValueRef::UnixTime(v) => Cell::UnixTime(v),
-            ValueRef::Iso8601(v) => Cell::Iso8601(self.store(v)),
-            ValueRef::Boolean(v) => Cell::Boolean(v),
-        };
-        self.cells.push(cell);
-    }
-
-    #[inline]
-    fn store(&mut self, value: &[u8]) -> usize {
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(&value.len().to_le_bytes());
-        self.bytes.extend_from_slice(value);
-        at
-    }
-
-    /// Hands its rows out.
-    fn finish(mut self, into: &mut Vec<Row>) {
-        let (cells, width) = (self.cells.len(), self.columns.len().max(1));
-        if cells == 0 {
-            return;
-        }
-        self.cells.shrink_to_fit();
-        self.bytes.shrink_to_fit();
-        let page = Arc::new(self);
-        let row = |first| Row {
-            page: Arc::clone(&page),
-            first,
-        };
-        into.extend((0..cells).step_by(width).map(row));
     }
 
     #[inline]
     fn value(&self, cell: usize) -> Option<ValueRef<'_>> {
-        Some(match *self.cells.get(cell)? {
-            Cell::Integer(v) => ValueRef::Integer(v),
-            Cell::Float(v) => ValueRef::Float(v),
-            Cell::Text(at) => ValueRef::Text(self.stored(at)?),
-            Cell::Blob(at) => ValueRef::Blob(self.stored(at)?),
-            Cell::Null => ValueRef::Null,
-            Cell::UnixTime(v) => ValueRef::UnixTime(v),
-            Cell::Iso8601(at) => ValueRef::Iso8601(self.stored(at)?),
-            Cell::Boolean(v) => ValueRef::Boolean(v),
-        })
+        self.cells.get(cell)?.value(&self.bytes)
+    }
+}
+
+impl Cell {
+    const TAG_BITS: u32 = 4;
+
+    /// `None` where the words cannot be counted any more.
+    #[inline]
+    fn new(value: ValueRef<'_>, at: usize) -> Option<Self> {
+        let word = u32::try_from(at / size_of::<u64>()).ok()?;
+        let place = word.checked_mul(1 << Self::TAG_BITS)?;
+        Some(Self(place | u32::from(value.tag())))
     }
 
     #[inline]
-    fn stored(&self, at: usize) -> Option<&[u8]> {
-        let (length, rest) = self.bytes.get(at..)?.split_first_chunk()?;
-        rest.get(..usize::from_le_bytes(*length))
+    fn value(self, bytes: &[u8]) -> Option<ValueRef<'_>> {
+        let at = (self.0 >> Self::TAG_BITS) as usize * size_of::<u64>();
+        let tag = self.0 & ((1 << Self::TAG_BITS) - 1);
+        ValueRef::at(tag.to_le_bytes()[0], bytes.get(at..)?).ok()
     }
 }
 
@@ -250,12 +261,21 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
+    fn read(frames: &[RowsFrame]) -> Vec<Row> {
+        let mut pages = Pages::default();
+        for frame in frames {
+            pages.read(frame).unwrap();
+        }
+        let rows = pages.take();
+        assert_eq!(pages.seen(), rows.len() as u64);
+        assert!(pages.take().is_empty());
+        rows
+    }
+
     fn row() -> Row {
         let columns = Arc::new(Columns::new(&["id", "name", "id"]));
         let values = vec![ValueRef::Integer(7), ValueRef::Null, ValueRef::Text(b"x")];
-        let mut rows = Vec::new();
-        Row::read(&RowsFrame::build(columns, &[values], true), &mut rows).unwrap();
-        rows.remove(0)
+        read(&[RowsFrame::build(columns, &[values], true)]).remove(0)
     }
 
     #[test]
@@ -298,17 +318,24 @@ mod tests {
                 ]
             })
             .collect();
-        let mut rows = Vec::new();
-        Row::read(&RowsFrame::build(columns, &values, true), &mut rows).unwrap();
-        assert_eq!(rows.len(), values.len());
-        for (row, values) in rows.iter().zip(&values) {
-            let read: Vec<_> = row.values().flatten().collect();
-            assert_eq!(read, *values);
-            let page = &row.page;
-            assert!(page.size() < PAGE_BYTES + long.len() + 200);
-            assert!(page.bytes.capacity() < page.bytes.len() + 100);
+        let one = [RowsFrame::build(Arc::clone(&columns), &values, true)];
+        let parts = values.chunks(70);
+        let many = parts.map(|part| RowsFrame::build(Arc::clone(&columns), part, false));
+        let [one, many] = [read(&one), read(&many.collect::<Vec<_>>())];
+        assert_eq!(one, many);
+        for rows in [&one, &many] {
+            assert_eq!(rows.len(), values.len());
+            for (row, values) in rows.iter().zip(&values) {
+                let read: Vec<_> = row.values().flatten().collect();
+                assert_eq!(read, *values);
+                let page = &row.page;
+                assert!(page.bytes.len() < PAGE_BYTES + long.len() + 200);
+                assert!(page.bytes.capacity() < page.bytes.len() + 100);
+            }
+            assert!(!Arc::ptr_eq(&rows[0].page, &rows[4999].page));
+            assert!(Arc::ptr_eq(&rows[80].page, &rows[81].page));
         }
-        assert!(!Arc::ptr_eq(&rows[0].page, &rows[4999].page));
+        let rows = one;
         assert_eq!(rows[3], rows[3].clone());
         assert_ne!(rows[3], rows[4]);
     }

@@ -15,7 +15,7 @@ use crate::convert::FromRow;
 use crate::error::{Error, ErrorKind, Loss, Result};
 use crate::exchange::{Exchange, unexpected};
 use crate::params::Params;
-use crate::row::Row;
+use crate::row::{Pages, Row};
 use crate::transaction::State;
 
 /// What a statement without rows did.
@@ -190,8 +190,7 @@ impl<'s> Plan<'s> {
             plan: self,
             ticket,
             address: address.to_owned(),
-            rows: Vec::new(),
-            seen: 0,
+            rows: Pages::default(),
         })
     }
 }
@@ -275,9 +274,7 @@ pub(crate) struct Running<'s> {
     kept: Option<u32>,
     ticket: Ticket,
     address: String,
-    rows: Vec<Row>,
-    /// How many rows have come.
-    seen: u64,
+    rows: Pages,
 }
 
 /// How far an event has brought a statement.
@@ -323,7 +320,7 @@ impl<'s> Running<'s> {
                 let counts = self.plan.kind.counts_rows();
                 Ok(Step::End(Done {
                     last_insert_id: None,
-                    rows_affected: if counts { self.seen } else { 0 },
+                    rows_affected: if counts { self.rows.seen() } else { 0 },
                 }))
             }
             Event::Failed { failure, .. } => {
@@ -367,14 +364,11 @@ impl<'s> Running<'s> {
     }
 
     fn rows(&mut self, frame: &RowsFrame) -> Result<()> {
-        let before = self.rows.len();
-        Row::read(frame, &mut self.rows).map_err(|error| {
+        self.rows.read(frame).map_err(|error| {
             let kind = dqlite_proto::ResponseKind::ROWS;
             let error = dqlite_proto::ProtocolError::Malformed { kind, error };
             Error::lost(&self.address, Loss::Protocol(error))
-        })?;
-        self.seen += (self.rows.len() - before) as u64;
-        Ok(())
+        })
     }
 
     /// The numbers belong to the connection; only some kinds of statements set them.
@@ -409,7 +403,7 @@ impl Exchange for Running<'_> {
             Step::More => None,
             Step::End(done) => Some(Answer {
                 done,
-                rows: std::mem::take(&mut self.rows),
+                rows: self.rows.take(),
             }),
         })
     }
@@ -453,7 +447,7 @@ impl Exchange for Streaming<'_> {
             Step::More => None,
             Step::End(done) => Some(done),
         };
-        let rows = std::mem::take(&mut self.0.rows);
+        let rows = self.0.rows.take();
         let something = end.is_some() || !rows.is_empty();
         Ok(something.then_some(Chunk { rows, end }))
     }

@@ -202,6 +202,11 @@ impl RowsFrame {
         self.rows.len()
     }
 
+    /// Its rows as they came.
+    pub fn raw_rows(&self) -> &[u8] {
+        &self.rows
+    }
+
     /// A cursor in front of the first row.
     #[inline]
     pub fn rows(&self) -> RowCursor<'_> {
@@ -258,6 +263,12 @@ impl<'a> RowCursor<'a> {
         Ok(Some(Row { cursor: self }))
     }
 
+    /// How many of the frame's [`raw_rows`](RowsFrame::raw_rows) have been read.
+    #[inline]
+    pub const fn position(&self) -> usize {
+        self.reader.position()
+    }
+
     /// Fills `values` with the next row; `false` when there is none.
     #[inline]
     pub fn next_into(&mut self, values: &mut Vec<ValueRef<'a>>) -> Result<bool, DecodeError> {
@@ -308,6 +319,13 @@ impl Row<'_, '_> {
     #[must_use]
     pub fn values(self) -> Self {
         self
+    }
+
+    /// Where the value that comes next begins in the frame's
+    /// [`raw_rows`](RowsFrame::raw_rows): at a whole word.
+    #[inline]
+    pub fn position(&self) -> usize {
+        self.cursor.position()
     }
 
     /// The column whose value comes next.
@@ -365,8 +383,11 @@ mod tests {
                     assert_eq!(row.len(), usize::from(columns));
                     for n in 0..read {
                         assert_eq!(row.column(), n);
+                        let at = row.position();
                         let value = row.next().unwrap().unwrap();
                         assert_eq!(value, ValueRef::Integer(first + i64::try_from(n).unwrap()));
+                        let kept = ValueRef::at(value.tag(), &frame.raw_rows()[at..]);
+                        assert_eq!(kept, Ok(value));
                     }
                 }
                 assert!(cursor.next_row().unwrap().is_none(), "{columns} {read}");
