@@ -9,15 +9,16 @@
         conn.execute("INSERT INTO t(text) VALUES (?)", ["hello"])
         print(conn.fetchval("SELECT count(*) FROM t"))
 
-With asyncio: `dqlite.aio.connect` and `dqlite.create_pool`. For captures of the protocol:
-`dqlite.wire`. Everything raised is a `dqlite.Error`; its `outcome` says whether what was asked may
-have happened.
+With asyncio: `dqlite.aio.connect` and `dqlite.create_pool`. The module is one of PEP 249 whose
+transactions are explicit; `dqlite.dbapi` begins them as stdlib ``sqlite3`` does. For captures of
+the protocol: `dqlite.wire`. Everything raised is a `dqlite.Error`; its `outcome` says whether what
+was asked may have happened.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from dqlite._native import Record, __version__
 from dqlite._options import TLS
@@ -69,15 +70,39 @@ if TYPE_CHECKING:
     from dqlite._rerun import new_token
     from dqlite.aio import Pool as Pool
     from dqlite.aio import create_pool as create_pool
+    from dqlite.dbapi import (
+        BINARY,
+        DATETIME,
+        NUMBER,
+        ROWID,
+        STRING,
+        Binary,
+        Date,
+        DateFromTicks,
+        Time,
+        TimeFromTicks,
+        Timestamp,
+        TimestampFromTicks,
+    )
     from dqlite.pool import ConnectionPool as ConnectionPool
 
 Row = Record
 
+apilevel: Final = "2.0"
+threadsafety: Final = 2
+paramstyle: Final = "qmark"
+
 __all__ = [
+    "BINARY",
+    "DATETIME",
+    "NUMBER",
+    "ROWID",
+    "STRING",
     "TLS",
     "AdapterLookupError",
     "AlreadyAppliedError",
     "AmbiguousCommitError",
+    "Binary",
     "BusyError",
     "Client",
     "ClusterError",
@@ -89,6 +114,8 @@ __all__ = [
     "Cursor",
     "DataError",
     "DatabaseError",
+    "Date",
+    "DateFromTicks",
     "EngineNotFoundError",
     "Error",
     "IntegrityError",
@@ -120,16 +147,27 @@ __all__ = [
     "Role",
     "Row",
     "StatementTimeoutError",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
     "Transaction",
     "Warning",
     "__version__",
     "aio",
+    "apilevel",
     "connect",
     "create_pool",
     "new_token",
+    "paramstyle",
+    "threadsafety",
     "wire",
 ]
 
+_PEP_249 = {
+    *("BINARY", "DATETIME", "NUMBER", "ROWID", "STRING", "Binary", "Date", "DateFromTicks"),
+    *("Time", "TimeFromTicks", "Timestamp", "TimestampFromTicks"),
+}
 _LAZY = {
     "ConnectionPool": "dqlite.pool",
     "Pool": "dqlite.aio",
@@ -142,6 +180,8 @@ def __getattr__(name: str) -> Any:
     """Import asyncio's side, and what is for tools, when it is asked for."""
     if name in {"aio", "wire"}:
         return import_module(f"dqlite.{name}")
+    if name in _PEP_249:
+        return getattr(import_module("dqlite.dbapi"), name)
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     text = f"module 'dqlite' has no attribute {name!r}"

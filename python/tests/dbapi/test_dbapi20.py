@@ -45,6 +45,16 @@ def test_the_globals_say_what_the_module_is() -> None:
     assert driver.paramstyle in {"qmark", "numeric", "named", "format", "pyformat"}
 
 
+def test_the_package_itself_is_such_a_module() -> None:
+    names = ["apilevel", "threadsafety", "paramstyle", "connect", "Warning", "Error"]
+    names += ["Binary", "Date", "Time", "Timestamp", "DateFromTicks", "TimeFromTicks"]
+    names += ["TimestampFromTicks", "STRING", "BINARY", "NUMBER", "DATETIME", "ROWID"]
+    for name in names:
+        assert name in dqlite.__all__
+        if name != "connect":  # whose transactions are explicit
+            assert getattr(dqlite, name) == getattr(driver, name)
+
+
 def test_the_exceptions_form_the_tree_of_the_pep() -> None:
     assert issubclass(driver.Warning, Exception)
     assert issubclass(driver.Error, Exception)
