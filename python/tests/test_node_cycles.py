@@ -204,7 +204,7 @@ print(*(node.pid for node in nodes))
 
 def run(address: str, directory: Path, rest: str) -> subprocess.CompletedProcess[str]:
     # Python warns of every fork beside threads; these are the ones to be tried.
-    quiet = ["-W", "ignore:.*fork:DeprecationWarning"]
+    quiet = ["-W", "ignore::DeprecationWarning"]
     script = FORKED + textwrap.dedent(rest)
     command = [sys.executable, *quiet, "-c", script, address, str(directory)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
