@@ -1,6 +1,6 @@
 //! One statement with many sets of parameters: prepared once, its executions pipelined in a bounded
-//! window, answers counted as they come. Rows of a plain INSERT go in [`Lots`] where there are many.
-//! Without I/O; `many` and `blocking` drive it.
+//! window, answers counted as they come. Where there are many, rows of a plain INSERT go in
+//! [`Lots`]. Without I/O; `many` and `blocking` drive it.
 //!
 //! An error does not stop what is queued behind it, so nothing more is sent after the first one,
 //! all answers that are due are read, and only then is it raised: the caller rolls back.

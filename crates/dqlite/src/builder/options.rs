@@ -107,8 +107,8 @@ impl NodeBuilder {
         self.option("snapshot_threshold", entries)
     }
 
-    /// Log entries that stay behind a snapshot, for members that were away, at most 130,000. Default
-    /// 8192.
+    /// Log entries that stay behind a snapshot, for members that were away, at most 130,000.
+    /// Default 8192.
     pub fn snapshot_trailing(self, entries: u32) -> Self {
         self.option("snapshot_trailing", entries)
     }
