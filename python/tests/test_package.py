@@ -15,7 +15,9 @@ PACKAGE = Path(dqlite.__file__).parent
 
 
 def test_importing_pulls_nothing_heavy():
-    heavy = ["asyncio", "dataclasses", "inspect", "sqlite3", "ssl", "random", "logging"]
+    heavy = ["dataclasses", "sqlite3", "random"]
+    if sys.version_info >= (3, 11):  # the TimeoutError of Python 3.10 is asyncio's, and takes these
+        heavy += ["asyncio", "inspect", "ssl", "logging"]
     code = f"import sys, dqlite; print([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
