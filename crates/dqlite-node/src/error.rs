@@ -62,7 +62,7 @@ pub enum HostError {
         refusal: Refusal,
     },
     /// Certificates or keys that will not do.
-    #[error("TLS: {0}")]
+    #[error("{0}")]
     Tls(String),
     /// An address to listen on.
     #[error("listen on {place}: {reason}")]

@@ -32,6 +32,7 @@ use crate::leave;
 use crate::peer::Peer;
 use crate::prober::{self, Identity};
 use crate::rejoin;
+use crate::size;
 use crate::status;
 use crate::stop::Stop;
 use crate::tls::{Renewal, Security, TlsDialer};
@@ -305,6 +306,8 @@ impl Host {
     ) -> Result<Bye, HostError> {
         let board = Arc::clone(&self.local.board);
         let mut beats = tokio::time::interval(BEAT);
+        let mut looks = tokio::time::interval(size::LOOK_EVERY);
+        let told = Arc::default();
         let (done, mut left) = mpsc::channel(1);
         loop {
             tokio::select! {
@@ -329,6 +332,10 @@ impl Host {
                     return Err(HostError::Wedged(verdict));
                 }
                 _ = beats.tick() => board.beat(self.door.connections()),
+                _ = looks.tick() => {
+                    let names = self.door.databases();
+                    tokio::spawn(size::look(Arc::clone(&self.local), names, Arc::clone(&told)));
+                }
             }
         }
     }

@@ -41,6 +41,7 @@ mod rejoin;
 pub mod roles;
 mod round;
 mod seat;
+mod size;
 mod status;
 mod stop;
 mod tls;

@@ -72,6 +72,13 @@ async fn databases(local: &Local, names: &[String]) -> Value {
     all.into()
 }
 
+/// The size of these databases together, as far as this node can tell: nothing unless it leads.
+pub(crate) async fn total_bytes(local: &Local, names: &[String]) -> u64 {
+    let all = databases(local, names).await;
+    let sizes = all.as_array().into_iter().flatten();
+    sizes.filter_map(|one| one["size_bytes"].as_u64()).sum()
+}
+
 async fn size(engine: &Path, name: &str, patience: Duration) -> Result<Option<u64>, PeerError> {
     let mut peer = Peer::private(engine, patience).await?;
     peer.call(&Request::open(name)).await?;

@@ -203,8 +203,12 @@ fn half_of_tls(options: &Options) -> Vec<Complaint> {
     let missing = files.iter().filter(|name| !given(name));
     missing
         .map(|name| {
-            let reason = "tls_cert, tls_key and tls_ca go together".to_owned();
-            Complaint::new(name, &Value::Null, reason)
+            let reason = "is missing: tls_cert, tls_key and tls_ca go together";
+            Complaint {
+                option: (*name).to_owned(),
+                value: String::new(),
+                reason: reason.to_owned(),
+            }
         })
         .collect()
 }
