@@ -13,6 +13,29 @@ pub trait Params {
     fn write(self, wanted: &Parameters<'_>, out: &mut dqlite_proto::Params) -> Result<()>;
 }
 
+/// Parameters as bytes: they may go to other threads, also where the values may not.
+#[cfg(feature = "tokio")]
+pub(crate) struct Written(dqlite_proto::Params);
+
+#[cfg(feature = "tokio")]
+impl Written {
+    /// Those of one statement.
+    pub(crate) fn of(sql: &str, params: impl Params) -> Result<Self> {
+        let statement = crate::statement::only_statement(sql)?;
+        let mut values = dqlite_proto::Params::new();
+        params.write(&statement.parameters, &mut values)?;
+        Ok(Self(values))
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl Params for Written {
+    fn write(self, _: &Parameters<'_>, out: &mut dqlite_proto::Params) -> Result<()> {
+        *out = self.0;
+        Ok(())
+    }
+}
+
 /// Parameters of different types by position.
 ///
 /// ```

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::connection::{Connection, Transaction, Work, connect};
 use crate::error::{Error, Result};
-use crate::params::Params;
+use crate::params::{Params, Written};
 use crate::row::Row;
 use crate::statement::Done;
 use crate::token::Token;
@@ -95,23 +95,55 @@ impl Pool {
     }
 
     /// As [`Connection::execute`], on any connection.
-    pub async fn execute(&self, sql: &str, params: impl Params + Send) -> Result<Done> {
-        self.get().await?.execute(sql, params).await
+    pub fn execute(
+        &self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Done>> + Send {
+        let params = Written::of(sql, params);
+        async move {
+            let params = params?;
+            self.get().await?.execute(sql, params).await
+        }
     }
 
     /// As [`Connection::query`], on any connection.
-    pub async fn query(&self, sql: &str, params: impl Params + Send) -> Result<Vec<Row>> {
-        self.get().await?.query(sql, params).await
+    pub fn query(
+        &self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Vec<Row>>> + Send {
+        let params = Written::of(sql, params);
+        async move {
+            let params = params?;
+            self.get().await?.query(sql, params).await
+        }
     }
 
     /// As [`Connection::query_opt`], on any connection.
-    pub async fn query_opt(&self, sql: &str, params: impl Params + Send) -> Result<Option<Row>> {
-        self.get().await?.query_opt(sql, params).await
+    pub fn query_opt(
+        &self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Option<Row>>> + Send {
+        let params = Written::of(sql, params);
+        async move {
+            let params = params?;
+            self.get().await?.query_opt(sql, params).await
+        }
     }
 
     /// As [`Connection::query_one`], on any connection.
-    pub async fn query_one(&self, sql: &str, params: impl Params + Send) -> Result<Row> {
-        self.get().await?.query_one(sql, params).await
+    pub fn query_one(
+        &self,
+        sql: &str,
+        params: impl Params,
+    ) -> impl Future<Output = Result<Row>> + Send {
+        let params = Written::of(sql, params);
+        async move {
+            let params = params?;
+            self.get().await?.query_one(sql, params).await
+        }
     }
 
     /// As [`Connection::with_transaction`], on any connection.

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use dqlite_client::pool::Options;
 use dqlite_client::proto::Value;
-use dqlite_client::{Config, Done, Result, Row, blocking, cluster, params};
+use dqlite_client::{Config, Done, Outcome, Result, Row, blocking, cluster, params};
 use dqlite_testkit::fake_server::FakeServer;
 use tokio::runtime::Runtime;
 
@@ -109,6 +110,11 @@ fn futures_are_send() {
         let here = Rc::new("here".to_owned());
         let rows = is_send(connection.query("SELECT ?", params![here.as_str()])).await;
         assert_eq!(rows.unwrap().len(), 1);
+        let pool = dqlite_client::Pool::new(&config, Options::default()).unwrap();
+        let rows = is_send(pool.query("SELECT ?", params![here.as_str()])).await;
+        assert_eq!(rows.unwrap().len(), 1);
+        let error = pool.query("SELECT ?", ()).await.unwrap_err();
+        assert_eq!(error.outcome(), Outcome::NotSent);
         let transaction = is_send(connection.transaction()).await.unwrap();
         is_send(transaction.commit()).await.unwrap();
         let mut admin = cluster::tokio::Admin::new(&config);
