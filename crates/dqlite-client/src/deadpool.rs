@@ -16,6 +16,9 @@ pub type Pool = managed::Pool<Manager>;
 /// Opens connections, and looks at those that come back: what their last user left is rolled back,
 /// and the server is asked whether it still leads. One round trip for each that is lent again.
 ///
+/// That happens when they are lent, because `deadpool` does not tell when they come back: end
+/// transactions before. One that was dropped keeps the write lock until then.
+///
 /// ```no_run
 /// use dqlite_client::{Config, deadpool::{Manager, Pool}};
 ///
