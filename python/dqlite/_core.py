@@ -176,6 +176,10 @@ class Core:
         if self._gate.is_inside():
             self._state.mark(broken=True)
 
+    def break_transaction(self) -> None:
+        """Let the open block do nothing but roll back: the server has ended its transaction."""
+        self._state.mark(broken=True)
+
     def _ready(self, deadline: float | None) -> _native.Connection:
         """Bring about a session that can take a statement, or raise."""
         state = self._state

@@ -100,6 +100,8 @@ class Transaction:
             self.rollback()
         except exceptions.Error as failed:
             if ran_alone(error, failed):
+                if self._savepoint is not None:
+                    self._connection.break_transaction()
                 raise in_doubt(error) from error
 
     def __enter__(self) -> Transaction:

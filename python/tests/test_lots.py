@@ -91,6 +91,20 @@ def test_a_table_may_resolve_conflicts_its_own_way(conn, resolution, bad):
     assert conn.executemany(PLAIN, rows()).rowcount == ROWS
 
 
+@pytest.mark.parametrize("returning", ["", " returning b"])
+def test_a_block_whose_transaction_a_conflict_ended_can_only_end(conn, returning):
+    conn.execute("create table s(b unique on conflict rollback)")
+    conn.execute("insert into s values (-1)")
+    sets = [(1,), (-1,), (2,)]
+    with pytest.raises(dqlite.Error, match="rolled back"), conn.transaction():
+        conn.execute("insert into s values (3)")
+        with pytest.raises(dqlite.OutcomeUnknownError):
+            conn.executemany(f"insert into s values (?){returning}", sets)
+        conn.execute("insert into s values (4)")
+    assert not conn.in_transaction
+    assert conn.fetchval("select count(*) from s where b in (1, 3, 4)") == 0
+
+
 def test_triggers_see_each_row(conn):
     conn.execute("create table log(n)")
     conn.execute(

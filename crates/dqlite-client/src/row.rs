@@ -14,8 +14,8 @@ const PAGE_BYTES: usize = 32 << 10;
 /// One row of a result. It stays valid when the connection is gone.
 ///
 /// Neighbouring rows share memory: one that is kept holds those around it, up to 32 KiB or the
-/// message that they came in, which is 64 KiB from our nodes (and larger for larger rows). Read what
-/// is needed out of rows that are to live long.
+/// message that they came in, which is 64 KiB from our nodes (and larger for larger rows). Read
+/// what is needed out of rows that are to live long.
 #[derive(Clone)]
 pub struct Row {
     page: Arc<Page>,

@@ -39,18 +39,23 @@ async def perform_many(
         else:
             done = await _send(core, projection, sql, sets, deadline)
     except BaseException as error:
-        await _undo(block, error)
+        await _undo(core, block, error)
         raise
     await block.commit()
     return done
 
 
-async def _undo(block: Transaction, error: BaseException) -> None:
-    """Roll back; what the server rolled back by itself may have let later executions stay."""
+async def _undo(core: Core, block: Transaction, error: BaseException) -> None:
+    """Roll back; what the server rolled back by itself may have let later executions stay.
+
+    With the savepoint of these the whole transaction is gone: a block around them can only end.
+    """
     try:
         await block.rollback()
     except exceptions.Error as failed:
         if ran_alone(error, failed):
+            if block.is_savepoint:
+                core.mark(broken=True)
             raise in_doubt(error) from error
 
 

@@ -40,6 +40,11 @@ class Transaction:
         self._savepoint: str | None = None
         self._open = False
 
+    @property
+    def is_savepoint(self) -> bool:
+        """Whether it was started inside another block."""
+        return self._savepoint is not None
+
     async def start(self) -> None:
         """Send BEGIN, or SAVEPOINT inside another block."""
         if self._open:

@@ -218,6 +218,20 @@ def test_poison_is_not_sent_a_third_time(listener, database):
         assert issubclass(_dies(conn, "select 'more poison'"), dqlite.ConnectionFailedError)
 
 
+async def test_a_block_whose_transaction_a_conflict_ended_can_only_end(url):
+    async with dqlite.aio.connect(url) as conn:
+        await conn.execute("create table s(b unique on conflict rollback)")
+        await conn.execute("insert into s values (-1)")
+        sets = [(1,), (-1,), (2,)]
+        with pytest.raises(dqlite.Error, match="rolled back"):
+            async with conn.transaction():
+                await conn.execute("insert into s values (3)")
+                with pytest.raises(dqlite.OutcomeUnknownError):
+                    await conn.executemany("insert into s values (?) returning b", sets)
+                await conn.execute("insert into s values (4)")
+        assert await conn.fetchval("select count(*) from s where b in (1, 3, 4)") == 0
+
+
 async def test_poison_in_a_pool(listener, database):
     listener.poison = b"poison"
     pool = dqlite.create_pool(listener, database=database, min_size=2, max_size=4)
