@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import NotSupportedError
 from django.db.models.sql import compiler
+from django.db.transaction import TransactionManagementError
 
 from dqlite.django.expressions import compiled
 
@@ -15,7 +16,7 @@ class SQLCompiler(compiler.SQLCompiler):
     """Django's, with the functions of a remote database."""
 
     def get_from_clause(self) -> Any:
-        """Refuse to lock single rows; a transaction of a cluster locks its whole database."""
+        """Refuse to lock single rows, or anything without a transaction, which locks everything."""
         query = self.query
         for word in ("nowait", "skip_locked", "of"):
             if query.select_for_update and getattr(query, f"select_for_update_{word}"):
@@ -24,6 +25,9 @@ class SQLCompiler(compiler.SQLCompiler):
                     "the write lock of the whole database, no rows are locked"
                 )
                 raise NotSupportedError(text)
+        if query.select_for_update and self.connection.get_autocommit():
+            text = "select_for_update() needs atomic(), which takes the write lock with dqlite"
+            raise TransactionManagementError(text)
         return super().get_from_clause()
 
     def compile(self, node: Any) -> Any:

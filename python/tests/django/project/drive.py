@@ -168,6 +168,8 @@ def refusals() -> None:
         assert word in refusal(ask), word
     with transaction.atomic():
         assert book.objects.select_for_update().first()
+    ask = book.objects.select_for_update().first
+    assert "atomic()" in refusal(ask, transaction.TransactionManagementError)
     assert "no shell" in refusal(lambda: call_command("dbshell"), ImproperlyConfigured)
 
 
