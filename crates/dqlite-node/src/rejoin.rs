@@ -29,7 +29,7 @@ const REJOIN_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Whether the engine may put damaged segments aside by itself.
 pub(crate) fn recovers(config: &NodeConfig, members: &[NodeInfo]) -> bool {
-    let alone = || voters(members) == 1;
+    let alone = || is_lone_voter(members, &own(config));
     config.auto_recovery.unwrap_or_else(alone)
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn instead(
         .map(|member| member.address.clone())
         .filter(|address| crate::address::canonical(address) != own(config))
         .collect();
-    if voters(members) < 2 || others.is_empty() {
+    if is_lone_voter(members, &own(config)) || others.is_empty() {
         return Err(stay("nobody else has the data: restore it from a backup"));
     }
     if config.on_damage == OnDamage::Fail {
@@ -143,7 +143,37 @@ fn own(config: &NodeConfig) -> String {
     crate::address::canonical(&config.address)
 }
 
-fn voters(members: &[NodeInfo]) -> usize {
-    let voters = members.iter().filter(|member| member.role == Role::Voter);
-    voters.count()
+/// Whether the node at `own` is the only voter. One that has just joined may know of a single
+/// voter, too: the other, which has the data.
+fn is_lone_voter(members: &[NodeInfo], own: &str) -> bool {
+    let mut voters = members.iter().filter(|member| member.role == Role::Voter);
+    let first = voters.next();
+    let is_own = first.is_some_and(|voter| crate::address::canonical(&voter.address) == own);
+    is_own && voters.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(port: u16, role: Role) -> NodeInfo {
+        NodeInfo {
+            id: port.into(),
+            address: format!("127.0.0.1:{port}"),
+            role,
+        }
+    }
+
+    #[test]
+    fn alone_is_who_knows_itself_as_the_only_voter() {
+        let own = "127.0.0.1:1";
+        let (one, other) = (member(1, Role::Voter), member(2, Role::Voter));
+        let joined = member(1, Role::Spare);
+        assert!(is_lone_voter(std::slice::from_ref(&one), own));
+        assert!(is_lone_voter(&[one.clone(), member(2, Role::Spare)], own));
+        assert!(!is_lone_voter(&[one, other.clone()], own));
+        assert!(!is_lone_voter(&[joined, other.clone()], own));
+        assert!(!is_lone_voter(std::slice::from_ref(&other), own));
+        assert!(!is_lone_voter(&[], own));
+    }
 }
