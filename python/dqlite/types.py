@@ -1,6 +1,6 @@
 """Adapters, converters, and PEP 249's type objects and constructors, for all doors alike::
 
-dqlite.types.register_adapter(Point, lambda point: f"{point.x};{point.y}")
+    dqlite.types.register_adapter(Point, lambda point: f"{point.x};{point.y}")
 
 The registries are those of `dqlite.dbapi`.
 """
