@@ -66,7 +66,10 @@ from dqlite.transaction import Transaction
 
 if TYPE_CHECKING:
     from dqlite import aio as aio
+    from dqlite import codes as codes
     from dqlite import wire as wire
+    from dqlite._about import diagnostics as diagnostics
+    from dqlite._about import engine_info as engine_info
     from dqlite._rerun import new_token
     from dqlite.aio import Pool as Pool
     from dqlite.aio import create_pool as create_pool
@@ -156,8 +159,11 @@ __all__ = [
     "__version__",
     "aio",
     "apilevel",
+    "codes",
     "connect",
     "create_pool",
+    "diagnostics",
+    "engine_info",
     "new_token",
     "paramstyle",
     "threadsafety",
@@ -172,13 +178,15 @@ _LAZY = {
     "ConnectionPool": "dqlite.pool",
     "Pool": "dqlite.aio",
     "create_pool": "dqlite.aio",
+    "diagnostics": "dqlite._about",
+    "engine_info": "dqlite._about",
     "new_token": "dqlite._rerun",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import asyncio's side, and what is for tools, when it is asked for."""
-    if name in {"aio", "wire"}:
+    if name in {"aio", "codes", "wire"}:
         return import_module(f"dqlite.{name}")
     if name in _PEP_249:
         return getattr(import_module("dqlite.dbapi"), name)

@@ -28,6 +28,7 @@ class Core:
         self._gate = Gate(checked.name)
         self._control = Control() if control is None else control
         self._trace: Callable[[str], object] | None = None
+        self._interrupts = self._interrupts_before = 0
         self.on_connect: Callable[[Any], object] | None = None
 
     def perform(
@@ -43,6 +44,7 @@ class Core:
         seconds = self._state.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
         taken = self._gate.take(seconds)
+        self._interrupts_before = self._interrupts
         try:
             manual = begins and self._control.manual
             if manual and (begin := self._implied(sql)) is not None:
@@ -62,6 +64,7 @@ class Core:
         seconds = self._seconds(timeout)
         deadline = None if seconds is None else monotonic() + seconds
         with self._gate.turn(seconds):
+            self._interrupts_before = self._interrupts
             self._traced(sql)
             state, session = self._state, self._ready(deadline)
             left = seconds_left(deadline, monotonic())
@@ -98,7 +101,24 @@ class Core:
     def open(self) -> None:
         """Find the leader and open the database unless that is done."""
         with self._gate.turn(None):
+            self._interrupts_before = self._interrupts
             self._ready(None)
+
+    def interrupt(self) -> None:
+        """End the call that another thread waits in; nothing happens if there is none.
+
+        That call raises StatementTimeoutError, "interrupted", with the code of SQLITE_INTERRUPT,
+        and the outcome it would have at its deadline. The statement ends on the server, too, if
+        that is a node of ours; on others its answer is waited for. The connection stays usable, an
+        open transaction can only be rolled back.
+        """
+        self._interrupts += 1
+        if self._state.session is not None:
+            self._state.session.interrupt()
+
+    def _is_interrupted(self) -> bool:
+        """Whether the call that has its turn shall end: for what it does between statements."""
+        return self._interrupts != self._interrupts_before
 
     def dump_files(self) -> dict[str, bytes]:
         """Fetch the database from the leader: its file, and its WAL. For copies."""
@@ -156,6 +176,8 @@ class Core:
                 if deadline is not None and monotonic() + pause >= deadline:
                     raise
                 time.sleep(pause)
+                if self._is_interrupted():
+                    raise interrupted(error) from error
             except BaseException:  # Ctrl-C, and the statement may be on its way all the same
                 if session is not None and session.draining:
                     state.abandoned(sql)
@@ -189,7 +211,7 @@ class Core:
             seconds = state.options.config.connect_timeout
             if deadline is not None:
                 seconds = min(seconds, max(deadline - monotonic(), 0.0))
-            session = _native.dial(state.options.config, seconds)
+            session = _native.dial(state.options.config, seconds, self._is_interrupted)
             if self.on_connect is not None:
                 self._introduce(session, self.on_connect)
             state.adopt(session)
@@ -220,3 +242,18 @@ class Core:
         except exceptions.OperationalError:
             if session.in_transaction:
                 session.terminate()  # which rolls back, too
+
+
+def interrupted(error: exceptions.Error) -> exceptions.StatementTimeoutError:
+    """Return what is raised when a call is interrupted before it tries again after `error`."""
+    from dqlite import codes  # noqa: PLC0415 - seldom needed, and long
+
+    code, text = codes.SQLITE_INTERRUPT, "interrupted"
+    return exceptions.StatementTimeoutError(
+        text,
+        code,
+        sqlite_errorname=codes.name_of(code),
+        address=error.address,
+        outcome=error.outcome,
+        retry=error.retry,
+    )

@@ -27,6 +27,8 @@ __all__ = [
     "Stream",
     "__version__",
     "arrow_stream",
+    "code_name",
+    "code_names",
     "dial",
     "is_complete",
     "parameters",
@@ -154,8 +156,17 @@ class Config:
     @property
     def connect_timeout(self) -> float: ...
 
-def dial(config: Config, timeout: float) -> Connection:
-    """Find the leader and open the database; blocks with the GIL released, Ctrl-C works."""
+def code_name(code: int) -> str | None:
+    """The name of a result code."""
+
+def code_names() -> dict[str, int]:
+    """Result codes by name."""
+
+def dial(config: Config, timeout: float, given_up: Callable[[], bool] | None = None) -> Connection:
+    """Find the leader and open the database; blocks with the GIL released, Ctrl-C works.
+
+    `given_up` is asked ten times a second; True is a StatementTimeoutError, "interrupted".
+    """
 
 @final
 class Dial:
@@ -393,6 +404,8 @@ class Connection:
         self, projection: Projection, sql: str, sets: Iterable[Any], timeout: float | None
     ) -> Any:
         """Do what `submit_many` does and wait, with the GIL released."""
+    def interrupt(self) -> None:
+        """Have the sync call that waits end with StatementTimeoutError; any thread."""
     def terminate(self) -> None:
         """Drop the socket at once; what is due fails as lost. Any thread; idempotent."""
 

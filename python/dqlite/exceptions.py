@@ -47,6 +47,8 @@ import enum
 import sys
 from typing import Any, Final, Literal, TypeAlias
 
+from dqlite import _native
+
 if sys.version_info >= (3, 11):
     _TimeoutError = TimeoutError
 else:  # there asyncio.TimeoutError is a class of its own, and callers catch that one
@@ -96,7 +98,7 @@ __all__ = [
 Retry: TypeAlias = Literal["no", "here", "elsewhere", "transaction"]
 """Where the same work may be tried again; ``transaction`` means the transaction as a whole."""
 
-RAW_MESSAGE_CHARS_MAX: Final = 4096
+MESSAGE_CHARS_MAX: Final = 4096
 
 
 class Outcome(str, enum.Enum):
@@ -157,10 +159,13 @@ class Error(Exception):
         **attributes: Any,
     ) -> None:
         """Keep the message, the code and any attribute the class knows (else TypeError)."""
+        message = str(message)[:MESSAGE_CHARS_MAX]
         super().__init__(message)
         self.message = message
-        self.raw_message = (message if raw_message is None else raw_message)[:RAW_MESSAGE_CHARS_MAX]
+        self.raw_message = (message if raw_message is None else raw_message)[:MESSAGE_CHARS_MAX]
         self.code = code
+        if code is not None:
+            self.sqlite_errorname = _native.code_name(code)
         for name, value in attributes.items():
             if name.startswith("_") or not hasattr(type(self), name):
                 text = f"{type(self).__name__} has no attribute {name!r}"
@@ -182,6 +187,11 @@ class Error(Exception):
     def __str__(self) -> str:
         """Return the message, also where another base class would add to it."""
         return self.message
+
+    def __repr__(self) -> str:
+        """Show the message, and the code if there is one."""
+        code = "" if self.code is None else f", code={self.code}"
+        return f"{type(self).__name__}({self.message!r}{code})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle by class, arguments and attributes, not by calling the constructor."""

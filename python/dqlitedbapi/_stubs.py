@@ -40,7 +40,6 @@ class Refused:
     set_progress_handler = _refusal("set_progress_handler", _INSIDE)
     enable_load_extension = _refusal("enable_load_extension", _INSIDE)
     load_extension = _refusal("load_extension", _INSIDE)
-    interrupt = _refusal("interrupt", "statements end with timeout, or force_close_transport()")
     getlimit = _refusal("getlimit", _NODES)
     setlimit = _refusal("setlimit", _NODES)
     getconfig = _refusal("getconfig", _NODES)

@@ -111,6 +111,12 @@ class Connection(Refused, Common):
         if self._native is not None:
             self._native.close()
 
+    def interrupt(self) -> None:
+        """End the call that another thread waits in; see `dqlite.Connection.interrupt`."""
+        self.check_usable()
+        if self._native is not None:
+            self._native.interrupt()
+
     def commit(self) -> None:
         """Commit the open transaction; nothing happens without one."""
         self._end("COMMIT")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
-import subprocess
 
-from dqlite.node import EXECUTABLE
+from dqlite import engine_info
+from dqlite.exceptions import EngineNotFoundError
 from dqlitepy.exceptions import DqliteLibraryNotFound
-
-_TIMEOUT_S = 30
 
 _place: str | None = None
 
@@ -40,15 +37,7 @@ def get_version() -> tuple[int, str]:
 
 @functools.cache
 def _version(place: str | None, _environment: str | None) -> str:
-    executable = os.environ.get("DQLITE_EXECUTABLE") or str(EXECUTABLE)
-    command = [executable, "engine", "info", "--json", *(["--engine", place] if place else [])]
-    asked = subprocess.run(  # noqa: S603 - the executable of this package
-        command, capture_output=True, check=False, text=True, timeout=_TIMEOUT_S
-    )
-    report = json.loads(asked.stdout)
-    if asked.returncode:
-        raise DqliteLibraryNotFound(
-            [(tried["place"], tried["reason"]) for tried in report["tried"]]
-        )
-    version: str = report["version"]
-    return version
+    try:
+        return engine_info(place).version
+    except EngineNotFoundError as error:
+        raise DqliteLibraryNotFound(error.tried) from error

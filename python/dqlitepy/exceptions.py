@@ -111,6 +111,7 @@ class DqliteError(canonical.Error, RuntimeError):
     ) -> None:
         """Say which operation failed with which code, and why."""
         super().__init__(message or "", code)
+        self.sqlite_errorname = None  # this constructor's codes are not SQLite's
         self.context = context
         self.cause = cause
 

@@ -1,6 +1,8 @@
 //! Calls that block: poll with the GIL released, signals checked.
 
 mod exchange;
+mod interruption;
+mod read_on;
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -26,6 +28,8 @@ use crate::streaming::{self, Took};
 use exchange::{Ended, exchange};
 
 pub(crate) use exchange::signalled;
+pub(crate) use interruption::Interruption;
+pub(crate) use read_on::wait_more;
 
 /// Sends a statement and waits for its answer.
 pub(crate) fn run(
@@ -90,37 +94,6 @@ pub(crate) fn run_many(
     borrowed.answer_many(py, batch, until, seconds)
 }
 
-/// Reads on until there is something to take from a stream.
-pub(crate) fn wait_more(
-    connection: &Connection,
-    py: Python<'_>,
-    stream: &Bound<'_, Stream>,
-    timeout: Option<f64>,
-) -> PyResult<()> {
-    connection.affinity.check_process(py)?;
-    let stream = stream.get();
-    if stream.is_ready(py) {
-        return Ok(());
-    }
-    let seconds = timeout.unwrap_or_default();
-    let until = timeout.map(|seconds| Instant::now() + duration(seconds));
-    let mut borrowed = Borrowed::new(connection, py)?;
-    match borrowed.next_event(py, until, Some(stream)) {
-        Ok(_) => Ok(()),
-        Err(Ended::Raised(error)) => Err(error),
-        Err(Ended::TimedOut) => Err(errors::drained_too_long(py, &connection.address, seconds)),
-        Err(Ended::Lost(why)) => {
-            let link = borrowed.link.take();
-            if why.must_park() {
-                std::mem::forget(link);
-            }
-            let streams = std::mem::take(&mut connection.inner().streams);
-            streaming::lose_all(py, streams, &why, &connection.address);
-            Ok(())
-        }
-    }
-}
-
 /// Seconds that Python gave; what is no time at all counts as none.
 pub(crate) fn duration(seconds: f64) -> Duration {
     const LONGEST: Duration = Duration::from_hours(365 * 24);
@@ -135,7 +108,7 @@ pub(crate) fn duration(seconds: f64) -> Duration {
 }
 
 /// Ends the sync call that has the socket, if one does: it sees the end of the stream.
-pub(crate) fn interrupt(connection: &Connection) {
+pub(crate) fn cut(connection: &Connection) {
     let mut inner = connection.inner();
     if let Place::Lent(socket) = inner.link {
         // It fails if the peer was faster, which is as good. The descriptor is open as long as it
@@ -145,11 +118,23 @@ pub(crate) fn interrupt(connection: &Connection) {
     }
 }
 
+/// Has the sync call that waits end as at its deadline; nothing happens if none does.
+pub(crate) fn interrupt(connection: &Connection) {
+    let inner = connection.inner();
+    if matches!(inner.link, Place::Lent(_)) {
+        connection.interruption.ask();
+    }
+}
+
+/// A wait that is short does not see signals: every so often they are asked for, after some 2 MiB.
+const READS_PER_SIGNAL_CHECK: u32 = 32;
+
 /// A socket in the hands of one sync call; goes back when dropped, unless it was closed meanwhile.
 struct Borrowed<'a> {
     home: &'a Connection,
     link: Option<Box<Link>>,
     drain_until: Option<Instant>,
+    reads: u32,
 }
 
 impl Drop for Borrowed<'_> {
@@ -168,12 +153,14 @@ impl<'a> Borrowed<'a> {
         let mut inner = home.inner();
         match std::mem::replace(&mut inner.link, Place::Gone) {
             Place::Here(link) => {
+                home.interruption.begin();
                 inner.link = Place::Lent(link.as_raw_fd());
                 let drain_until = inner.drain_until;
                 Ok(Self {
                     home,
                     link: Some(link),
                     drain_until,
+                    reads: 0,
                 })
             }
             Place::Lent(socket) => {
@@ -226,6 +213,7 @@ impl<'a> Borrowed<'a> {
                 Ok(())
             }
             Err(Ended::Raised(error)) => Err(error),
+            Err(Ended::Interrupted) => Err(errors::interrupted(py, Some(&self.home.address))),
             Err(Ended::Lost(_) | Ended::TimedOut) => {
                 self.link = None;
                 Err(errors::not_sent(py, &self.home.address))
@@ -303,9 +291,10 @@ impl<'a> Borrowed<'a> {
                     return Err(error);
                 }
                 Err(Ended::TimedOut) => {
-                    let progress = self.abandon(ticket);
-                    let why = Loss::Deadline(seconds);
-                    return Err(call.loss(py, progress, &why, &self.home.address));
+                    return Err(self.given_up(py, &call, ticket, &Loss::Deadline(seconds)));
+                }
+                Err(Ended::Interrupted) => {
+                    return Err(self.given_up(py, &call, ticket, &Loss::Interrupted));
                 }
             }
         }
@@ -362,6 +351,10 @@ impl<'a> Borrowed<'a> {
                     self.abandon_all(&batch);
                     return Err(batch.lost(py, &Loss::Deadline(seconds), self.home));
                 }
+                Err(Ended::Interrupted) => {
+                    self.abandon_all(&batch);
+                    return Err(batch.lost(py, &Loss::Interrupted, self.home));
+                }
             }
         };
         let link = self.link.take();
@@ -369,6 +362,12 @@ impl<'a> Borrowed<'a> {
             std::mem::forget(link);
         }
         Err(batch.lost(py, &why, self.home))
+    }
+
+    /// Abandons the request of a call and says what that means for it.
+    fn given_up(&mut self, py: Python<'_>, call: &Call, ticket: Ticket, why: &Loss) -> PyErr {
+        let progress = self.abandon(ticket);
+        call.loss(py, progress, why, &self.home.address)
     }
 
     fn abandon_all(&mut self, batch: &Batch) {
@@ -410,7 +409,7 @@ impl<'a> Borrowed<'a> {
         match self.next_event(py, until, None) {
             Err(Ended::Raised(error)) => return Err(error),
             Err(Ended::Lost(_)) => self.link = None,
-            Ok(_) | Err(Ended::TimedOut) => {}
+            Ok(_) | Err(Ended::TimedOut | Ended::Interrupted) => {}
         }
         Ok(())
     }
@@ -474,7 +473,11 @@ impl<'a> Borrowed<'a> {
                 Ok(None) => {}
                 Err(error) => return Err(Ended::Lost(Loss::of(&error))),
             }
-            py.detach(|| exchange(link, until))?;
+            py.detach(|| exchange(link, until, &self.home.interruption))?;
+            self.reads = self.reads.wrapping_add(1);
+            if self.reads.is_multiple_of(READS_PER_SIGNAL_CHECK) {
+                py.check_signals().map_err(Ended::Raised)?;
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::affinity::Affinity;
-use crate::blocking;
+use crate::blocking::{self, Interruption};
 use crate::call::Call;
 use crate::config::{Bounds, Config};
 use crate::deadline;
@@ -49,6 +49,7 @@ pub(crate) struct Connection {
     pub(crate) address: String,
     pub(crate) suspects: Arc<Suspects>,
     pub(crate) bounds: Bounds,
+    pub(crate) interruption: Interruption,
     opened: Instant,
     inner: Mutex<Inner>,
 }
@@ -158,6 +159,7 @@ impl Connection {
             address,
             suspects: Arc::clone(&config.suspects),
             bounds: config.bounds,
+            interruption: Interruption::default(),
             opened: Instant::now(),
             inner: Mutex::new(inner),
         }
@@ -214,7 +216,7 @@ impl Connection {
             connection.inner().link = Place::Gone;
             return;
         }
-        blocking::interrupt(connection);
+        blocking::cut(connection);
         ready::close(slf);
     }
 }
@@ -349,6 +351,12 @@ impl Connection {
         timeout: Option<f64>,
     ) -> PyResult<Py<PyAny>> {
         blocking::run(self, py, *projection, statement::text(sql)?, args, timeout)
+    }
+
+    fn interrupt(&self, py: Python<'_>) -> PyResult<()> {
+        self.affinity.check_process(py)?;
+        blocking::interrupt(self);
+        Ok(())
     }
 
     fn terminate(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -18,15 +18,21 @@ use crate::config::Config;
 use crate::connection::Connection;
 use crate::errors;
 
-/// Finds the leader and opens the database; Ctrl-C works.
+/// Finds the leader and opens the database; Ctrl-C works, and `given_up` is asked now and then.
 #[pyfunction]
-#[pyo3(name = "dial")]
-pub(crate) fn dial_blocking(py: Python<'_>, config: &Config, timeout: f64) -> PyResult<Connection> {
+#[pyo3(name = "dial", signature = (config, timeout, given_up=None))]
+pub(crate) fn dial_blocking(
+    py: Python<'_>,
+    config: &Config,
+    timeout: f64,
+    given_up: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Connection> {
     let deadline = Instant::now() + duration(timeout);
+    let given_up = given_up.map(|asked| asked.clone().unbind());
     let mut raised = None;
     let dialled = py.detach(|| {
         let mut interrupt = || {
-            raised = signalled();
+            raised = signalled().or_else(|| given_up.as_ref().and_then(interrupted));
             raised.is_some()
         };
         fd::dial(&config.client, deadline, &mut interrupt)
@@ -37,6 +43,18 @@ pub(crate) fn dial_blocking(py: Python<'_>, config: &Config, timeout: f64) -> Py
     dialled
         .map(|link| Connection::over(link, config))
         .map_err(|error| errors::client(py, &error))
+}
+
+/// The error of a dial that its caller no longer wants.
+fn interrupted(given_up: &Py<PyAny>) -> Option<PyErr> {
+    Python::attach(|py| {
+        let wanted = given_up.call0(py).and_then(|answer| answer.is_truthy(py));
+        match wanted {
+            Ok(false) => None,
+            Ok(true) => Some(errors::interrupted(py, None)),
+            Err(error) => Some(error),
+        }
+    })
 }
 
 /// A dial in a thread of its own.

@@ -1,7 +1,7 @@
 //! From Rust errors to the Python classes of `dqlite.exceptions`, attributes set once.
 
 use dqlite_proto::outcome::Verdict;
-use dqlite_proto::{Failure, FailureKind, Outcome, ProtocolError, Retry, Violation};
+use dqlite_proto::{Code, Failure, FailureKind, Outcome, ProtocolError, Retry, Violation};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -49,6 +49,22 @@ impl<'py> Raise<'py> {
             .and_then(|class| class.call((self.message,), Some(&self.attributes)));
         made.map_or_else(|error| error, PyErr::from_value)
     }
+}
+
+/// The name of a result code, if it has one.
+#[pyfunction]
+pub(crate) fn code_name(code: i64) -> Option<&'static str> {
+    u64::try_from(code).ok().and_then(|code| Code(code).name())
+}
+
+/// All result codes that have a name, by it.
+#[pyfunction]
+pub(crate) fn code_names(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let names = PyDict::new(py);
+    for code in Code::NAMED {
+        names.set_item(code.name(), code.0)?;
+    }
+    Ok(names)
 }
 
 fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -157,6 +173,8 @@ pub(crate) enum Loss {
     Rows(usize),
     /// The deadline passed, after so many seconds.
     Deadline(f64),
+    /// Another thread ended the call.
+    Interrupted,
     /// We closed it ourselves.
     Closed,
 }
@@ -205,6 +223,7 @@ pub(crate) fn lost(
                 format!("no answer from {address} within {seconds} s"),
             )
         }
+        Loss::Interrupted => ("StatementTimeoutError", "interrupted".to_owned()),
         Loss::Protocol(text) | Loss::Endless(text) => {
             ("ProtocolError", format!("answer of {address}: {text}"))
         }
@@ -234,6 +253,10 @@ pub(crate) fn lost(
     let raise = Raise::new(py, name, format!("{what}{doubt}"))
         .with("address", address)
         .outcome(outcome, retry);
+    let raise = match why {
+        Loss::Interrupted => as_interrupted(raise),
+        _ => raise,
+    };
     let has_stage = matches!(name, "ConnectionFailedError" | "ConnectionLostError");
     if has_stage {
         raise.with("stage", "lost").error()
@@ -261,6 +284,21 @@ pub(crate) fn not_sent(py: Python<'_>, address: &str) -> PyErr {
     .with("stage", "lost")
     .outcome(Outcome::NotSent, Retry::Elsewhere)
     .error()
+}
+
+/// Another thread ended the call before it had sent anything.
+pub(crate) fn interrupted(py: Python<'_>, address: Option<&str>) -> PyErr {
+    as_interrupted(Raise::new(py, "StatementTimeoutError", "interrupted"))
+        .with("address", address)
+        .outcome(Outcome::NotSent, Retry::Here)
+        .error()
+}
+
+/// With the code of a statement that was interrupted.
+fn as_interrupted(raise: Raise<'_>) -> Raise<'_> {
+    raise
+        .with("code", Code::INTERRUPT.0)
+        .with("sqlite_errorname", Code::INTERRUPT.name())
 }
 
 /// A request that may not be sent.

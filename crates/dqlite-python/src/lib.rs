@@ -70,6 +70,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<record::Record>()?;
     module.add_class::<stream::Stream>()?;
     module.add_function(wrap_pyfunction!(dial::dial_blocking, module)?)?;
+    module.add_function(wrap_pyfunction!(errors::code_name, module)?)?;
+    module.add_function(wrap_pyfunction!(errors::code_names, module)?)?;
     module.add_function(wrap_pyfunction!(node::stop_nodes, module)?)?;
     module.add_function(wrap_pyfunction!(statement::is_complete, module)?)?;
     module.add_function(wrap_pyfunction!(statement::parameters, module)?)?;

@@ -137,10 +137,6 @@ class Connection(connection.Connection):
         """Raise NotSupportedError: extensions would have to run inside the node."""
         _impossible("load_extension", "extensions would have to run inside the node")
 
-    def interrupt(self) -> NoReturn:
-        """Raise NotSupportedError: use timeouts, or `close` from another thread."""
-        _impossible("interrupt", "statements are ended by timeout=, or by close()")
-
     def blobopen(self, *_args: Any, **_options: Any) -> NoReturn:
         """Raise NotSupportedError: the protocol has no incremental blobs."""
         _impossible("blobopen", "the protocol has no incremental blobs")

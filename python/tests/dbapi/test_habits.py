@@ -256,7 +256,6 @@ def test_serialize_gives_a_file_that_sqlite3_opens(ours: Any, tmp_path: Path) ->
         "load_extension",
         "blobopen",
         "deserialize",
-        "interrupt",
         "setlimit",
         "getlimit",
         "setconfig",

@@ -69,8 +69,7 @@ PROPERTIES = {
 
 STUBS = """tpc_begin tpc_prepare tpc_commit tpc_rollback tpc_recover xid create_function
 create_aggregate create_window_function create_collation set_authorizer set_progress_handler
-enable_load_extension load_extension blobopen deserialize getlimit setlimit getconfig setconfig
-interrupt"""
+enable_load_extension load_extension blobopen deserialize getlimit setlimit getconfig setconfig"""
 
 TREE = {
     "Warning": Exception,
@@ -148,6 +147,16 @@ def test_exceptions_stand_where_they_stood(name: str) -> None:
         assert (made.args, made.code, made.raw_message) == (("told",), 19, "raw")
 
 
+def test_exceptions_made_by_hand_are_those_of_the_package() -> None:
+    made: Any = dqlitedbapi.IntegrityError
+    error = made("told" * 2000, 2067, raw_message="raw" * 2000)
+    assert (len(error.args[0]), len(error.raw_message)) == (4096, 4096)
+    assert (error.sqlite_errorcode, error.sqlite_errorname) == (2067, "SQLITE_CONSTRAINT_UNIQUE")
+    assert repr(made("told", 5)) == "IntegrityError('told', code=5)"
+    assert repr(made("told")) == "IntegrityError('told')"
+    assert (made(404).args, made(404).raw_message) == (("404",), "404")
+
+
 def test_lookups_of_adapters_are_lookup_errors() -> None:
     assert issubclass(dqlitedbapi.AdapterLookupError, LookupError)
 
@@ -161,8 +170,8 @@ def test_what_cannot_work_says_so_by_its_name(name: str) -> None:
             getattr(connection, name)()
 
 
-@pytest.mark.parametrize("name", ["backup", "iterdump", "serialize"])
-def test_copies_of_the_database_are_made_by_sync_connections(name: str) -> None:
+@pytest.mark.parametrize("name", ["backup", "interrupt", "iterdump", "serialize"])
+def test_what_sync_connections_do_and_those_of_a_loop_cannot(name: str) -> None:
     task = dqlitedbapi.aio.connect("localhost:9001")
     with pytest.raises(dqlitedbapi.NotSupportedError, match=name):
         getattr(task, name)()

@@ -20,4 +20,4 @@ pub use dial::dial;
 pub(crate) use dial::{connect, search};
 pub use link::{Filled, Link};
 pub(crate) use link::{cut, is_quiet, more, ready, run};
-pub use wait::{Interrupt, Ready, never, wait};
+pub use wait::{Interrupt, Ready, never, wait, wait_or};

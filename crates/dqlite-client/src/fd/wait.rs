@@ -1,6 +1,6 @@
 //! Waiting with poll(2): always with a deadline, always open to the caller's signals.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -48,6 +48,24 @@ pub fn wait(
     let mut fds = [PollFd::new(link.as_fd(), interest(read, write))];
     poll(&mut fds, Some(deadline), interrupt)?;
     Ok(readiness(&fds[0]))
+}
+
+/// Does [`wait`], or gives `None` as soon as `other` can be read: for callers that others wake.
+pub fn wait_or(
+    link: &Link,
+    read: bool,
+    write: bool,
+    other: BorrowedFd<'_>,
+    deadline: Instant,
+    interrupt: Interrupt<'_>,
+) -> Result<Option<Ready>> {
+    let mut fds = [
+        PollFd::new(link.as_fd(), interest(read, write)),
+        PollFd::new(other, PollFlags::POLLIN),
+    ];
+    poll(&mut fds, Some(deadline), interrupt)?;
+    let woken = readiness(&fds[1]).readable;
+    Ok((!woken).then(|| readiness(&fds[0])))
 }
 
 pub(super) fn interest(read: bool, write: bool) -> PollFlags {

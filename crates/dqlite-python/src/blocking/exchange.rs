@@ -8,16 +8,23 @@ use pyo3::prelude::*;
 use crate::errors::Loss;
 
 use super::duration;
+use super::interruption::Interruption;
 
 /// Why a wait ended without an event.
 pub(super) enum Ended {
     Lost(Loss),
     TimedOut,
+    /// Another thread wants the call to end.
+    Interrupted,
     Raised(PyErr),
 }
 
 /// Writes what waits, waits, and reads once.
-pub(super) fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), Ended> {
+pub(super) fn exchange(
+    link: &mut Link,
+    until: Option<Instant>,
+    interruption: &Interruption,
+) -> Result<(), Ended> {
     let broken = |error: dqlite_client::Error| Ended::Lost(Loss::of_socket(&error));
     let flushed = match link.flush() {
         Ok(flushed) => flushed,
@@ -32,14 +39,23 @@ pub(super) fn exchange(link: &mut Link, until: Option<Instant>) -> Result<(), En
     let mut raised = None;
     let mut interrupt = || {
         raised = signalled();
-        raised.is_some()
+        raised.is_some() || interruption.is_asked()
     };
     let until = until.unwrap_or_else(|| Instant::now() + duration(f64::INFINITY));
-    let ready = fd::wait(link, true, !flushed, until, &mut interrupt);
+    let ready = match interruption.waker() {
+        Some(waker) => fd::wait_or(link, true, !flushed, waker, until, &mut interrupt),
+        None => fd::wait(link, true, !flushed, until, &mut interrupt).map(Some),
+    };
     if let Some(error) = raised {
         return Err(Ended::Raised(error));
     }
-    let ready = ready.map_err(broken)?;
+    if interruption.is_asked() {
+        return Err(Ended::Interrupted);
+    }
+    let Some(ready) = ready.map_err(broken)? else {
+        interruption.rest();
+        return Ok(());
+    };
     if ready.is_late() {
         return Err(Ended::TimedOut);
     }
