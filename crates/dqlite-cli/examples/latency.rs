@@ -19,11 +19,13 @@ use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use dqlite_node::engine::{self, LocateOptions};
 use dqlite_node::event::{Command, Event};
+use dqlite_node::in_flight::InFlight;
 use dqlite_node::{NodeConfig, host};
 use dqlite_proto::frame::HANDSHAKE;
 use dqlite_proto::{Header, ParamsRef, Request, ResponseKind, rows};
@@ -80,7 +82,12 @@ fn main() -> Result<()> {
             .enable_all()
             .build()
             .map_err(|reason| reason.to_string())?;
-        let hosted = host::run(config, library, Instant::now(), events, asked);
+        let process = host::Process {
+            library,
+            started: Instant::now(),
+            in_flight: InFlight::new().ok().map(Arc::new),
+        };
+        let hosted = host::run(config, process, events, asked);
         runtime
             .block_on(hosted)
             .map_err(|reason| reason.to_string())?;

@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::io::{self, BufRead, BufReader, Stdin};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use dqlite::control::{self, FromNode, Options, Received, ToNode, VERSION, exit};
 use dqlite_node::engine::{self, Found, Library, LocateOptions};
 use dqlite_node::event::{Command, Event};
 use dqlite_node::host;
+use dqlite_node::in_flight::InFlight;
 use dqlite_node::live::Change;
 use dqlite_node::{Complaint, HostError, NodeConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -60,18 +62,28 @@ pub(crate) fn run(node: &Node) -> ExitCode {
 }
 
 fn serve(found: Result<Found, HostError>, parent: &Parent, started: Instant) -> i32 {
+    // Without it a crash is told all the same, only not what ran.
+    let in_flight = InFlight::new().ok().map(Arc::new);
     let hello = FromNode::Hello {
         v: VERSION,
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         control: vec![VERSION],
+        in_flight: in_flight.as_ref().map(|notes| notes.descriptor()),
     };
     if control::write(&mut io::stdout(), &hello).is_err() {
         return exit::CLEAN;
     }
     let mut lines = BufReader::new(io::stdin());
     match prepare(found, &mut lines) {
-        Ok(Some(ready)) => converse(ready, lines, parent, started),
+        Ok(Some(ready)) => {
+            let process = host::Process {
+                library: ready.library,
+                started,
+                in_flight,
+            };
+            converse(ready, process, lines, parent)
+        }
         Ok(None) => exit::CLEAN,
         Err(error) => {
             // Without a reader the status has to say it alone.
@@ -163,7 +175,7 @@ fn raise_descriptor_limit() {
 }
 
 /// Runs the host between the two threads that read and write lines.
-fn converse(ready: Ready, lines: BufReader<Stdin>, parent: &Parent, started: Instant) -> i32 {
+fn converse(ready: Ready, process: host::Process, lines: BufReader<Stdin>, parent: &Parent) -> i32 {
     let (out, queued) = mpsc::channel(QUEUE);
     let (events, told) = mpsc::channel(QUEUE);
     let (commands, asked) = mpsc::channel(QUEUE);
@@ -180,7 +192,7 @@ fn converse(ready: Ready, lines: BufReader<Stdin>, parent: &Parent, started: Ins
                 // The queue is empty: it takes this one.
                 let _ = events.try_send(ready.engine);
                 let pumping = tokio::spawn(pump(told, out.clone()));
-                let hosting = host::run(ready.config, ready.library, started, events, asked);
+                let hosting = host::run(ready.config, process, events, asked);
                 let ended = tokio::select! {
                     ended = hosting => ended,
                     never = interrupts(parent, commands) => match never {},

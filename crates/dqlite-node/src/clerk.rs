@@ -9,6 +9,7 @@ use crate::board::Board;
 use crate::config::NodeConfig;
 use crate::event::{Command, Event};
 use crate::gateway::Door;
+use crate::in_flight::InFlight;
 use crate::live::Live;
 use crate::status;
 use crate::tls::{self, Security};
@@ -19,14 +20,21 @@ pub(crate) struct Clerk {
     pub(crate) board: Arc<Board>,
     pub(crate) security: Security,
     pub(crate) live: Arc<Live>,
+    pub(crate) in_flight: Option<Arc<InFlight>>,
 }
 
 impl Clerk {
-    pub(crate) fn new(board: &Arc<Board>, security: &Security, config: &NodeConfig) -> Self {
+    pub(crate) fn new(
+        board: &Arc<Board>,
+        security: &Security,
+        config: &NodeConfig,
+        in_flight: Option<Arc<InFlight>>,
+    ) -> Self {
         Self {
             board: Arc::clone(board),
             security: security.clone(),
             live: Arc::new(Live::new(config)),
+            in_flight,
         }
     }
 

@@ -25,6 +25,7 @@ use crate::error::HostError;
 use crate::event::{Bye, Command, Event, State};
 use crate::gateway::Door;
 use crate::handover::{self, Given};
+use crate::in_flight::InFlight;
 use crate::info::Info;
 use crate::keeper::Keeper;
 use crate::leader::Local;
@@ -44,6 +45,17 @@ const WEIGHT_PATIENCE: Duration = Duration::from_secs(2);
 /// Verdicts that may wait to be acted on: the first ends the process.
 const VERDICTS: usize = 4;
 
+/// What a node finds in its process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The engine.
+    pub library: &'static Library,
+    /// When it all began.
+    pub started: Instant,
+    /// Where it is noted what the engine is at, for whoever survives the process.
+    pub in_flight: Option<Arc<InFlight>>,
+}
+
 /// Runs a node from the lock of its directory to the release of that lock.
 ///
 /// Returns after a stop was asked for, or with the reason why the node cannot start or go on.
@@ -51,16 +63,16 @@ const VERDICTS: usize = 4;
 /// engine keeps a thread for ever, and the process must end without waiting for it.
 pub async fn run(
     mut config: NodeConfig,
-    library: &'static Library,
-    started: Instant,
+    process: Process,
     events: mpsc::Sender<Event>,
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<Bye, HostError> {
     config.validate().map_err(HostError::Config)?;
     let security = Security::load(&config)?;
-    let board = Arc::new(Board::new(events, &config.address, started));
+    let library = process.library;
+    let board = Arc::new(Board::new(events, &config.address, process.started));
     board.runs_on(library);
-    let clerk = Clerk::new(&board, &security, &config);
+    let clerk = Clerk::new(&board, &security, &config, process.in_flight);
     let (dir, plan) = open(&config).await?;
     let every = Duration::from_secs_f64(config.tls_reload_interval);
     let _renewal = Renewal::begin(every, &security, &board);

@@ -28,6 +28,7 @@ mod gateway;
 mod handover;
 mod health;
 pub mod host;
+pub mod in_flight;
 pub mod info;
 mod keeper;
 mod leader;

@@ -116,6 +116,7 @@ pub mod rows;
 pub mod session;
 pub mod slots;
 pub mod sql;
+pub mod suspects;
 pub mod trace;
 pub mod tuple;
 pub mod value;

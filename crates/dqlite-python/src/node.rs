@@ -230,6 +230,7 @@ impl NodeEvents {
                 match receiver.recv_timeout(left) {
                     Ok(Event::Control(FromNode::Reply { .. })) => {}
                     Ok(Event::Control(said)) => return serde_json::to_string(&said).ok(),
+                    Ok(Event::Crashed(report)) => return Some(report.to_json().to_string()),
                     Ok(_) => {}
                     Err(_) => return None,
                 }

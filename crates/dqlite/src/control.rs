@@ -127,6 +127,10 @@ pub enum FromNode {
         version: String,
         /// Every channel version the executable speaks.
         control: Vec<u32>,
+        /// The node's descriptor of the memory in which it notes what its engine is at; see
+        /// `dqlite_proto::suspects`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_flight: Option<i32>,
     },
     /// The engine library is open and its hooks are proven.
     Engine {

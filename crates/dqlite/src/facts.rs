@@ -8,6 +8,7 @@ use std::thread;
 use dqlite_client::{NodeInfo, Role};
 
 use crate::control::State;
+use crate::crash::CrashReport;
 use crate::node::Node;
 use crate::view::{EngineInfo, Event, Leader, View};
 
@@ -74,6 +75,22 @@ impl Node {
     /// How often the process was started again since the start.
     pub fn restarts(&self) -> u32 {
         self.view(0, |view| view.restarts)
+    }
+
+    /// How its process last crashed since it was started, and on which statements.
+    ///
+    /// ```no_run
+    /// # fn show(node: &dqlite::Node) {
+    /// if let Some(crash) = node.last_crash() {
+    ///     eprintln!("{crash}");
+    ///     for suspect in &crash.suspects.listed {
+    ///         eprintln!("  {suspect}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn last_crash(&self) -> Option<CrashReport> {
+        self.view(None, |view| view.crash.clone())
     }
 
     /// The engine, once it is loaded.

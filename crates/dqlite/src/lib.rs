@@ -77,6 +77,7 @@ mod child;
 mod commands;
 mod connect;
 pub mod control;
+mod crash;
 mod facts;
 mod launch;
 mod life;
@@ -93,6 +94,7 @@ pub use dqlite_client::*;
 
 pub use builder::NodeBuilder;
 pub use commands::Changes;
+pub use crash::CrashReport;
 pub use node::Node;
 pub use node_error::{Complaint, NodeError};
 pub use view::{EngineInfo, Event, Leader, Stopped};

@@ -4,10 +4,12 @@ use std::io::PipeReader;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
+use dqlite_client::proto::suspects::Suspects;
 use nix::sys::signal::Signal;
 
 use crate::child::{Heard, Process, Tail};
 use crate::control::{FromNode, Received, Stage, ToNode, VERSION};
+use crate::crash::Notes;
 use crate::restart::Ending;
 use crate::supervisor::{Plan, drain};
 use crate::view::{Event, Failure, Shared, StopOrder};
@@ -38,6 +40,8 @@ pub(crate) struct Report {
     pub(crate) verdict: Option<String>,
     pub(crate) fatal: Option<Failure>,
     pub(crate) bye: Option<Bye>,
+    /// What its engine was at when it ended.
+    pub(crate) suspects: Suspects,
 }
 
 /// The last line of a clean stop.
@@ -58,6 +62,7 @@ impl Report {
             verdict: Some(format!("start the process: {error}")),
             fatal: None,
             bye: None,
+            suspects: Suspects::default(),
         }
     }
 }
@@ -87,6 +92,7 @@ pub(crate) struct Life<'a> {
     silent: bool,
     mute_since: Option<Instant>,
     report: Report,
+    notes: Option<Notes>,
 }
 
 impl<'a> Life<'a> {
@@ -114,7 +120,9 @@ impl<'a> Life<'a> {
                 verdict: None,
                 fatal: None,
                 bye: None,
+                suspects: Suspects::default(),
             },
+            notes: None,
         }
     }
 
@@ -125,6 +133,7 @@ impl<'a> Life<'a> {
             if let Some(ending) = self.process.ended() {
                 self.listen();
                 self.report.ending = if self.silent { Ending::Silent } else { ending };
+                self.report.suspects = self.notes.map(|notes| notes.read()).unwrap_or_default();
                 return self.report;
             }
             let now = Instant::now();
@@ -167,9 +176,13 @@ impl<'a> Life<'a> {
     fn understand(&mut self, message: FromNode) {
         match &message {
             FromNode::Hello {
-                control, version, ..
+                control,
+                version,
+                in_flight,
+                ..
             } => {
                 self.report.greeted = true;
+                self.notes = in_flight.and_then(|descriptor| self.open_notes(descriptor));
                 if !control.contains(&VERSION) {
                     let spoken = control
                         .iter()
@@ -189,6 +202,10 @@ impl<'a> Life<'a> {
             FromNode::Engine { .. } => self.report.stage = Stage::Start,
             FromNode::Serving { .. } => self.report.served = true,
             FromNode::Beat { .. } => self.shared.view().beat = Some(Instant::now()),
+            FromNode::Watchdog { verdict, evidence } => {
+                let told = || format!("{verdict}: {evidence}");
+                self.report.verdict.get_or_insert_with(told);
+            }
             FromNode::Fatal {
                 stage, text, tried, ..
             } => {
@@ -214,6 +231,14 @@ impl<'a> Life<'a> {
             _ => {}
         }
         self.shared.change(|view| view.learn(message));
+    }
+
+    fn open_notes(&self, descriptor: i32) -> Option<Notes> {
+        let opened = Notes::open(self.process.pid(), descriptor);
+        let untold = |error: &std::io::Error| {
+            tracing::debug!(target: "dqlite::node", "a crash will name no statements: {error}");
+        };
+        opened.inspect_err(untold).ok()
     }
 
     fn configure(&mut self) {

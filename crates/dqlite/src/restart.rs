@@ -35,8 +35,8 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Whether the same process, started again, may do better.
-    const fn curable(self) -> bool {
+    /// Whether it was not on purpose: the same process, started again, may do better.
+    pub(crate) const fn is_crash(self) -> bool {
         match self {
             Self::Signal(_) | Self::Silent | Self::Unknown => true,
             Self::Status(status) => {
@@ -90,7 +90,7 @@ pub(crate) fn decide(history: &[Life], policy: Policy, dice: f64) -> Verdict {
     let Some(last) = history.last() else {
         return Verdict::Wait(Duration::ZERO);
     };
-    if !last.ending.curable() {
+    if !last.ending.is_crash() {
         return Verdict::GiveUp(last.ending.to_string());
     }
     if !policy.restart {

@@ -21,10 +21,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::child::{Process, Tail};
 use crate::control::{App, Options, Stage, State, exit};
+use crate::crash::{CrashReport, in_flight};
 use crate::launch::Launch;
 use crate::life::{Life, Report};
 use crate::restart::{self, Ending, Policy, Verdict};
-use crate::view::{End, Failure, Shared, Stopped};
+use crate::view::{End, Event, Failure, Shared, Stopped};
 
 /// Lines of the log that a failure quotes.
 const QUOTED_LINES_MAX: usize = 20;
@@ -94,6 +95,9 @@ impl Supervisor {
             if said_bye && matches!(report.ending, Ending::Status(exit::CLEAN | exit::REMOVED)) {
                 return End::Stopped(stopped(&report, Duration::ZERO));
             }
+            if report.ending.is_crash() {
+                self.tell_of(&report);
+            }
             if first && !report.served {
                 return End::Failed(self.failure(&report, &report.ending.to_string()));
             }
@@ -127,6 +131,22 @@ impl Supervisor {
         let report = Life::new(process, &self.shared, &self.plan, &mut self.log).run(&self.wake);
         self.shared.remember(std::iter::empty());
         Ok(report)
+    }
+
+    /// Tells everybody of a crash, whatever is done about it.
+    fn tell_of(&self, report: &Report) {
+        let said = report.fatal.as_ref().map(|fatal| fatal.text.clone());
+        let crash = CrashReport {
+            ending: report.ending.to_string(),
+            evidence: report.verdict.clone().or(said),
+            suspects: report.suspects.clone(),
+            log: self.log.last(QUOTED_LINES_MAX),
+        };
+        tracing::error!(target: "dqlite::node", "crash_report: {crash}");
+        self.shared.change(|view| {
+            view.publish(&Event::Crashed(crash.clone()));
+            view.crash = Some(crash);
+        });
     }
 
     fn wait_to_restart(&self, report: &Report, delay: Duration) {
@@ -170,6 +190,7 @@ impl Supervisor {
             None => reason,
         };
         if looped {
+            text.push_str(&in_flight(&report.suspects));
             text.push_str("; nothing was removed from its data directory: start tries again");
         }
         let quoted = self.log.last(QUOTED_LINES_MAX);

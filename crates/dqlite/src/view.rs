@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use dqlite_client::{NodeInfo, Role};
 
 use crate::control::{Answer, FromNode, Missing, Stage, State, ToNode, Tried};
+use crate::crash::CrashReport;
 
 /// Events that wait for a subscriber who does not take them; further ones are lost to it.
 const EVENTS_MAX: usize = 1024;
@@ -25,6 +26,8 @@ pub enum Event {
     Control(FromNode),
     /// A line of the node's log.
     Log(String),
+    /// The node's process ended that nobody had told to.
+    Crashed(CrashReport),
 }
 
 /// What the node's own engine says of the leader.
@@ -115,6 +118,8 @@ pub(crate) struct View {
     pub(crate) progress: Progress,
     pub(crate) pid: Option<u32>,
     pub(crate) restarts: u32,
+    /// The last crash of this run.
+    pub(crate) crash: Option<CrashReport>,
     pub(crate) id: Option<u64>,
     pub(crate) bind: Option<String>,
     pub(crate) unix: Option<String>,
@@ -153,6 +158,7 @@ impl Shared {
             progress: Progress::Launched,
             pid: None,
             restarts: 0,
+            crash: None,
             id,
             bind: None,
             unix: None,
@@ -258,6 +264,7 @@ impl View {
         self.running = true;
         self.end = None;
         self.restarts = 0;
+        self.crash = None;
         self.stop = None;
         self.wake = Some(wake);
         self.reset();

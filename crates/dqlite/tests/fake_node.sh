@@ -2,7 +2,7 @@
 # A node process as the supervisor sees it: the control channel without an engine.
 # FAKE says how it behaves; FAKE_DIR is where it keeps count of its lives.
 say() { printf '%s\n' "$1"; }
-hello() { say '{"type":"hello","v":1,"pid":'$$',"version":"fake","control":[1]}'; }
+hello() { say '{"type":"hello","v":1,"pid":'$$',"version":"fake","control":[1]'"$1"'}'; }
 beat() { say '{"type":"beat","at":1}'; }
 serve() {
     say '{"type":"engine","path":"/lib/fake.so","version":"1.18.7"}'
@@ -48,7 +48,11 @@ dies-at-once) echo 'realloc(): invalid next size' >&2; kill -ABRT $$ ;;
 old) say '{"type":"hello","v":9,"pid":1,"version":"9.0","control":[8,9]}'; exec sleep 600 ;;
 esac
 
-hello
+case $FAKE in
+notes) exec 7<>"$FAKE_DIR/notes"; hello ',"in_flight":7' ;;
+no-notes) hello ',"in_flight":99' ;;
+*) hello ;;
+esac
 read -r config
 printf '%s\n' "$config" >"$FAKE_DIR/config"
 env >"$FAKE_DIR/env"

@@ -11,9 +11,11 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use dqlite::control::{FromNode, Stage, State};
-use dqlite::{Event, Node, NodeBuilder, NodeError, Role};
+use dqlite::proto::{RequestKind, suspects};
+use dqlite::{CrashReport, Event, Node, NodeBuilder, NodeError, Role};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -259,6 +261,59 @@ fn a_killed_process_is_started_again() {
     assert_ne!(node.pid().unwrap(), first);
     node.wait_ready(PATIENCE).unwrap();
     assert!(!node.stop().unwrap().killed);
+}
+
+/// The report of a process that is killed with these notes.
+fn crash(behaviour: &str, notes: impl FnOnce(&Path)) -> CrashReport {
+    let fake = Fake::new();
+    notes(&fake.dir.path().join("notes"));
+    let node = fake.builder(behaviour).start().unwrap();
+    assert_eq!(node.last_crash(), None);
+    let events = node.events();
+    signal(node.pid().unwrap(), Signal::SIGKILL);
+    let report = await_event(&events, |event| match event {
+        Event::Crashed(report) => Some(report.clone()),
+        _ => None,
+    });
+    assert_eq!(node.last_crash().unwrap(), report);
+    await_state(&events, State::Ready);
+    assert!(!node.stop().unwrap().killed);
+    report
+}
+
+#[test]
+fn a_crash_is_told_with_what_was_in_flight() {
+    let report = crash("notes", |path| {
+        let mut bytes = suspects::MAGIC.to_le_bytes().to_vec();
+        bytes.resize(suspects::HEADER_WORDS * 8, 0);
+        let note = suspects::Note::new(RequestKind::EXEC_SQL, b"PRAGMA poison");
+        bytes.extend(note.words(1).iter().flat_map(|word| word.to_le_bytes()));
+        fs::write(path, bytes).unwrap();
+    });
+    let text = report.to_string();
+    assert_eq!(text, "killed by SIGKILL; in flight: EXEC_SQL PRAGMA poison");
+    assert!(report.log.iter().any(|line| line.starts_with("the log of")));
+}
+
+#[test]
+fn garbled_notes_do_no_harm() {
+    let noise = |path: &Path| {
+        let mut bytes: Vec<u8> = (0..1 << 20).map(|_| fastrand::u8(..)).collect();
+        bytes[..8].copy_from_slice(&suspects::MAGIC.to_le_bytes());
+        fs::write(path, bytes).unwrap();
+    };
+    let report = crash("notes", noise);
+    assert!(report.suspects.listed.len() <= suspects::SLOTS);
+    assert!(report.to_string().len() < 8 << 10);
+    let nothing = [
+        crash("notes", |path| fs::write(path, "").unwrap()),
+        crash("notes", |path| fs::write(path, vec![0xff; 70_000]).unwrap()),
+        crash("notes", |path| mkfifo(path, Mode::S_IRWXU).unwrap()),
+        crash("no-notes", |_| ()),
+    ];
+    for report in nothing {
+        assert_eq!(report.to_string(), "killed by SIGKILL");
+    }
 }
 
 #[test]

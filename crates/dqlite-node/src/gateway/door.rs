@@ -19,6 +19,7 @@ use crate::engine::Version;
 use crate::engine::hooks::{in_force, statements};
 use crate::error::HostError;
 use crate::event::Event;
+use crate::in_flight::InFlight;
 use crate::live::Live;
 use crate::peers::Peers;
 use crate::tls::Security;
@@ -36,6 +37,7 @@ pub(crate) struct Door {
     board: Arc<Board>,
     security: Security,
     live: Arc<Live>,
+    in_flight: Option<Arc<InFlight>>,
     roll: Arc<Roll>,
     pub(crate) backend: watch::Sender<Backend>,
     listeners: Option<Listeners>,
@@ -50,6 +52,7 @@ impl Door {
             board: Arc::clone(&clerk.board),
             security: clerk.security.clone(),
             live: Arc::clone(&clerk.live),
+            in_flight: clerk.in_flight.clone(),
             roll: Arc::default(),
             backend,
             listeners,
@@ -73,6 +76,7 @@ impl Door {
         let mut rules = rules(config);
         rules.security = self.security.clone();
         rules.live = Some(Arc::clone(&self.live));
+        rules.in_flight.clone_from(&self.in_flight);
         rules.roll = Arc::clone(&self.roll);
         let rules = Arc::new(rules);
         let backend = self.backend.subscribe();

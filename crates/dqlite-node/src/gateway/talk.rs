@@ -15,6 +15,7 @@ use super::counters::{Counters, Reason, add};
 use super::roll::{Entry, Roll};
 use super::trail::Trail;
 use crate::engine::hooks::statements::Handle;
+use crate::in_flight::InFlight;
 use crate::live::Live;
 use crate::tls::Security;
 
@@ -30,6 +31,8 @@ pub(crate) struct Rules {
     pub(super) security: Security,
     /// What is logged of statements.
     pub(super) live: Option<Arc<Live>>,
+    /// Where it is noted what the engine is at.
+    pub(super) in_flight: Option<Arc<InFlight>>,
     /// Who has opened what.
     pub(super) roll: Arc<Roll>,
     databases_max: usize,
@@ -55,6 +58,7 @@ impl Rules {
             counters,
             security: Security::default(),
             live: None,
+            in_flight: None,
             roll: Arc::default(),
             databases_max,
             databases: Mutex::default(),
@@ -147,7 +151,7 @@ impl Talk {
         };
         Self {
             guard: Guard::new(policy),
-            trail: Trail::new(rules.live.clone()),
+            trail: Trail::new(rules.live.clone(), rules.in_flight.clone()),
             rules,
             handle: Handle::new(),
             ending: None,

@@ -1,17 +1,20 @@
 //! What statements are logged, with the time that each took: all of them, or the slow ones.
 //!
 //! Texts are logged as they came, parameters never. While nothing is to be logged, a request costs
-//! two counters here; only the texts of prepared statements are kept for later.
+//! two counters and a note of what is in flight; only the texts of prepared statements are kept
+//! for later.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use dqlite_proto::suspects::Note;
 use dqlite_proto::wire::Reader;
 use dqlite_proto::{RequestKind, guard::carries_tuple};
 use tracing::Level;
 
+use crate::in_flight::{InFlight, Queue};
 use crate::live::Live;
 
 /// Of a longer text only the beginning is logged.
@@ -21,16 +24,24 @@ const SHOWN_BYTES: usize = 500;
 #[derive(Debug)]
 pub(super) struct Trail {
     live: Option<Arc<Live>>,
+    in_flight: Option<Queue>,
     database: String,
     /// Requests that the engine was given, and those that it answered.
     passed: u64,
     settled: u64,
     /// Texts that are being prepared, by the number of their request.
-    preparing: VecDeque<(u64, Text)>,
-    prepared: HashMap<u32, Text>,
+    preparing: VecDeque<(u64, Kept)>,
+    prepared: HashMap<u32, Kept>,
     timed: VecDeque<Timed>,
     /// When the engine last became free for the next request.
     free_since: Option<Instant>,
+}
+
+/// What is known of a prepared statement.
+#[derive(Clone, Debug)]
+struct Kept {
+    text: Text,
+    note: Note,
 }
 
 /// The beginning of a text.
@@ -48,9 +59,10 @@ struct Timed {
 }
 
 impl Trail {
-    pub(super) fn new(live: Option<Arc<Live>>) -> Self {
+    pub(super) fn new(live: Option<Arc<Live>>, in_flight: Option<Arc<InFlight>>) -> Self {
         Self {
             live,
+            in_flight: in_flight.map(Queue::new),
             database: String::new(),
             passed: 0,
             settled: 0,
@@ -65,24 +77,29 @@ impl Trail {
     pub(super) fn pass(&mut self, kind: RequestKind, body: &[u8]) {
         self.passed += 1;
         if kind == RequestKind::OPEN {
-            self.database = name(body);
+            self.database = String::from_utf8_lossy(name(body)).into_owned();
         }
-        let Some(live) = &self.live else { return };
+        let text = sql(kind, body);
+        let note = self.note(kind, body, text);
+        if let (Some(queue), Some(note)) = (&mut self.in_flight, &note) {
+            queue.push(self.passed, note);
+        }
         match kind {
             RequestKind::PREPARE => {
-                let text = Text::behind_word(body);
-                self.preparing.push_back((self.passed, text));
+                let text = Text::of(text);
+                let note = note.unwrap_or_else(|| Note::new(kind, b""));
+                self.preparing.push_back((self.passed, Kept { text, note }));
             }
             RequestKind::FINALIZE => {
                 self.prepared.remove(&statement(body));
             }
-            _ if carries_tuple(kind) && live.times_statements() => {
+            _ if carries_tuple(kind) && self.is_timing() => {
                 let text = match kind {
                     RequestKind::EXEC | RequestKind::QUERY => {
                         let known = self.prepared.get(&statement(body));
-                        known.cloned().unwrap_or_default()
+                        known.map(|known| known.text.clone()).unwrap_or_default()
                     }
-                    _ => Text::behind_word(body),
+                    _ => Text::of(text),
                 };
                 self.timed.push_back(Timed {
                     number: self.passed,
@@ -91,6 +108,28 @@ impl Trail {
                 });
             }
             _ => {}
+        }
+    }
+
+    fn is_timing(&self) -> bool {
+        self.live
+            .as_ref()
+            .is_some_and(|live| live.times_statements())
+    }
+
+    /// What is to be known of this request if the engine does not survive it.
+    fn note(&self, kind: RequestKind, body: &[u8], text: &[u8]) -> Option<Note> {
+        self.in_flight.as_ref()?;
+        match kind {
+            RequestKind::PREPARE | RequestKind::EXEC_SQL | RequestKind::QUERY_SQL => {
+                Some(Note::new(kind, text))
+            }
+            RequestKind::EXEC | RequestKind::QUERY => {
+                let known = self.prepared.get(&statement(body))?;
+                Some(known.note.asked_by(kind))
+            }
+            RequestKind::OPEN | RequestKind::DUMP => Some(Note::new(kind, name(body))),
+            _ => None,
         }
     }
 
@@ -108,6 +147,9 @@ impl Trail {
     pub(super) fn revoke(&mut self) {
         let number = self.passed;
         self.passed = number.saturating_sub(1);
+        if let Some(queue) = &mut self.in_flight {
+            queue.revoke(number);
+        }
         if self
             .preparing
             .back()
@@ -126,10 +168,10 @@ impl Trail {
 
     /// The next answer is that a statement is prepared.
     pub(super) fn name(&mut self, answer: &[u8]) {
-        if let Some((number, text)) = self.preparing.front()
+        if let Some((number, kept)) = self.preparing.front()
             && *number == self.settled + 1
         {
-            self.prepared.insert(statement(answer), text.clone());
+            self.prepared.insert(statement(answer), kept.clone());
         }
     }
 
@@ -137,6 +179,9 @@ impl Trail {
     pub(super) fn settle(&mut self) {
         self.settled += 1;
         let number = self.settled;
+        if let Some(queue) = &mut self.in_flight {
+            queue.settle(number);
+        }
         if self
             .preparing
             .front()
@@ -180,10 +225,7 @@ impl Trail {
 }
 
 impl Text {
-    /// Behind the id of the database.
-    fn behind_word(body: &[u8]) -> Self {
-        let mut reader = Reader::new(body.get(8..).unwrap_or_default());
-        let bytes = reader.text().unwrap_or_default();
+    fn of(bytes: &[u8]) -> Self {
         let shown = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
         let shown = String::from_utf8_lossy(shown);
         // One line, whatever was sent.
@@ -208,10 +250,20 @@ impl fmt::Display for Text {
     }
 }
 
-/// The name in an OPEN.
-fn name(body: &[u8]) -> String {
-    let name = Reader::new(body).text().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
+/// The text of a request that has one, behind the id of the database.
+fn sql(kind: RequestKind, body: &[u8]) -> &[u8] {
+    match kind {
+        RequestKind::PREPARE | RequestKind::EXEC_SQL | RequestKind::QUERY_SQL => {
+            let mut reader = Reader::new(body.get(8..).unwrap_or_default());
+            reader.text().unwrap_or_default()
+        }
+        _ => b"",
+    }
+}
+
+/// The name in an OPEN or a DUMP.
+fn name(body: &[u8]) -> &[u8] {
+    Reader::new(body).text().unwrap_or_default()
 }
 
 /// The id in a request about a prepared statement.
