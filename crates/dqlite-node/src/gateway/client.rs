@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::flow;
-use super::quiet::Quiet;
+use super::quiet::{Look, Quiet};
 
 /// A stream of bytes to and from a client.
 pub(crate) trait Client: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -34,6 +34,11 @@ pub(crate) trait Client: AsyncRead + AsyncWrite + Send + Unpin + 'static {
         Self: Sized,
     {
         flow::poll_fill(self, buffer, context)
+    }
+
+    /// The same without being told that there is something.
+    fn look(&mut self, _: &mut BytesMut) -> Look {
+        Look::Blind
     }
 }
 
@@ -58,6 +63,10 @@ impl Client for Quiet {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         self.poll_fill(buffer, context)
+    }
+
+    fn look(&mut self, buffer: &mut BytesMut) -> Look {
+        Self::look(self, buffer)
     }
 }
 

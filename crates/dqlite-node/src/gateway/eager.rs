@@ -2,14 +2,14 @@
 //!
 //! A thread that sleeps takes some microseconds to wake, which a point query pays four times
 //! without a gateway and would pay six times with one. So while one client talks alone, and what
-//! it and the engine say follows at once, the gateway stays awake in between.
+//! it and the engine say follows soon, the gateway stays awake in between.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What takes longer is worth a sleep.
-const WINDOW: Duration = Duration::from_micros(60);
+/// What takes longer is worth a sleep. A client in an interpreted language thinks for about 100.
+const WINDOW: Duration = Duration::from_micros(200);
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,6 +46,16 @@ enum Full {
     Unwatched(Pin<Box<Sleep>>),
 }
 
+/// What a look at a stream has shown.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// So many bytes; 0 at the end of the stream.
+    Came(io::Result<usize>),
+    Nothing,
+    /// Only the runtime can tell.
+    Blind,
+}
+
 impl Full {
     fn of(socket: &Socket) -> Self {
         let twin = socket.as_fd().try_clone_to_owned();
@@ -77,6 +87,21 @@ impl Quiet {
             let read = ready!(self.poll_take(scratch, context))?;
             buffer.extend_from_slice(&scratch[..read]);
             Poll::Ready(Ok(read))
+        })
+    }
+
+    /// The same without being told that there is something.
+    pub(super) fn look(&self, buffer: &mut BytesMut) -> Look {
+        trim(buffer);
+        SCRATCH.with_borrow_mut(|scratch| match self.socket.get_ref().read(scratch) {
+            Ok(read) => {
+                buffer.extend_from_slice(&scratch[..read]);
+                Look::Came(Ok(read))
+            }
+            Err(reason) => match reason.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Look::Nothing,
+                _ => Look::Came(Err(reason)),
+            },
         })
     }
 
@@ -234,6 +259,26 @@ mod tests {
         assert_eq!(read().await, 10);
         assert_eq!(read().await, 0);
         assert_eq!(&buffer[..], b"last words");
+    }
+
+    #[tokio::test]
+    async fn a_look_finds_what_came_and_the_end_and_spoils_no_later_wait() {
+        let (one, mut other) = pair();
+        let mut buffer = BytesMut::new();
+        assert!(matches!(one.look(&mut buffer), Look::Nothing));
+        other.write_all(b"first").await.unwrap();
+        assert!(matches!(one.look(&mut buffer), Look::Came(Ok(5))));
+        assert_eq!(&buffer[..], b"first");
+        let mut one = one;
+        let (told, sent) = tokio::join!(
+            std::future::poll_fn(|context| one.poll_fill(&mut buffer, context)),
+            other.write_all(b" second")
+        );
+        assert_eq!(told.unwrap(), 7);
+        sent.unwrap();
+        assert_eq!(&buffer[..], b"first second");
+        drop(other);
+        assert!(matches!(one.look(&mut buffer), Look::Came(Ok(0))));
     }
 
     #[tokio::test]

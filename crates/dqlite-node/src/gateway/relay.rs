@@ -18,6 +18,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -32,11 +33,14 @@ use super::clock::{Clock, Overdue};
 use super::counters::{Reason, add};
 use super::eager::{Eager, Wait};
 use super::flow::{READ_BYTES, READ_BYTES_MAX, poll_drain};
-use super::quiet::Quiet;
+use super::quiet::{Look, Quiet};
 use super::replies::{self, Replies};
 use super::requests::{self, Requests};
 use super::talk::{Ending, Rules, Talk, message};
 use crate::peers::{Claim, Peers};
+
+/// How long one connection may keep the thread before others are looked at.
+const TURN: Duration = Duration::from_micros(50);
 
 /// How far the gateway is with its own end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,6 +181,7 @@ impl<C: Client> Relay<C> {
     /// Ready at the end of the connection, or when the task has something to do.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         self.clock.now = Instant::now();
+        let turn = self.clock.now + TURN;
         loop {
             let mut moved = self.poll_change(context);
             moved |= self.poll_client_in(context);
@@ -192,23 +197,51 @@ impl<C: Client> Relay<C> {
                 return Poll::Ready(Event::Over);
             }
             if !moved && !self.poll_clock(context) {
-                return if self.stays_awake() {
-                    Poll::Ready(Event::Awake)
-                } else {
-                    Poll::Pending
+                let Some(wait) = self.stays_awake() else {
+                    return Poll::Pending;
                 };
+                if !self.look(wait, turn) {
+                    return Poll::Ready(Event::Awake);
+                }
             }
         }
     }
 
-    /// Whether this is the only client that talks, and the next word may come at once.
-    fn stays_awake(&mut self) -> bool {
+    /// What may come at once, if this is the only client that talks and all it said is passed on.
+    fn stays_awake(&mut self) -> Option<Wait> {
         let owes = self.talk.guard.slots().owed_by_engine() > 0;
         let others = self.talk.note(owes, self.clock.now) - usize::from(owes);
         let wait = if owes { Wait::Reply } else { Wait::Request };
-        let wait = (!self.leaving).then_some((wait, self.talk.settled));
-        let awake = self.eager.stays_awake(wait, self.clock.now);
-        awake && others == 0 && self.talk.rules.may_stay_awake
+        let open = self.client.is_some() && !self.leaving && !self.engine_gone;
+        let passed = self.client_out.is_empty() && self.engine_out.is_empty();
+        let asks = self.change.is_some() || self.changes_next.is_some();
+        let next = (open && passed && !asks).then_some((wait, self.talk.settled));
+        let awake = self.eager.stays_awake(next, self.clock.now);
+        (awake && others == 0 && self.talk.rules.may_stay_awake).then_some(wait)
+    }
+
+    /// Looks for what is awaited until it comes, or this connection's turn is over.
+    fn look(&mut self, wait: Wait, turn: Instant) -> bool {
+        while self.clock.now < turn {
+            let looked = match (wait, &mut self.client) {
+                (Wait::Reply, _) => self.engine.look(&mut self.engine_in),
+                (Wait::Request, Some(client)) => client.look(&mut self.client_in),
+                (Wait::Request, None) => Look::Blind,
+            };
+            self.clock.now = Instant::now();
+            match looked {
+                Look::Nothing => thread::yield_now(),
+                Look::Blind => return false,
+                Look::Came(read) => {
+                    match wait {
+                        Wait::Reply => self.note_replied(&read),
+                        Wait::Request => self.note_asked(&read),
+                    }
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     fn is_over(&mut self) -> bool {
@@ -265,16 +298,23 @@ impl<C: Client> Relay<C> {
         if self.leaving || self.engine_gone || self.client_in.len() >= wanted {
             return false;
         }
-        match client.poll_fill(&mut self.client_in, context) {
-            Poll::Pending => return false,
-            Poll::Ready(Err(_)) => self.lose_client(),
-            Poll::Ready(Ok(0)) => self.abandon(),
-            Poll::Ready(Ok(read)) => {
+        let Poll::Ready(read) = client.poll_fill(&mut self.client_in, context) else {
+            return false;
+        };
+        self.note_asked(&read);
+        true
+    }
+
+    /// The client has sent something, or never will again.
+    fn note_asked(&mut self, read: &io::Result<usize>) {
+        match read {
+            Err(_) => self.lose_client(),
+            Ok(0) => self.abandon(),
+            Ok(read) => {
                 self.clock.heard = self.clock.now;
-                add(&self.talk.rules.counters.bytes_in, read);
+                add(&self.talk.rules.counters.bytes_in, *read);
             }
         }
-        true
     }
 
     /// Whether anything was passed on.
@@ -329,14 +369,16 @@ impl<C: Client> Relay<C> {
         if self.engine_gone || self.client_out.len() >= replies::WAITING_MAX {
             return false;
         }
-        match self.engine.poll_fill(&mut self.engine_in, context) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(read)) if read > 0 => true,
-            Poll::Ready(_) => {
-                self.engine_gone = true;
-                true
-            }
-        }
+        let Poll::Ready(read) = self.engine.poll_fill(&mut self.engine_in, context) else {
+            return false;
+        };
+        self.note_replied(&read);
+        true
+    }
+
+    /// The same for the engine.
+    fn note_replied(&mut self, read: &io::Result<usize>) {
+        self.engine_gone = !read.as_ref().is_ok_and(|read| *read > 0);
     }
 
     fn advance_replies(&mut self) -> bool {
