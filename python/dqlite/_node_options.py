@@ -43,6 +43,7 @@ class NodeOptions(TypedDict, total=False):
     watchdog_timeout: float | None
     max_connections: int | None
     max_frame_bytes: int | None
+    max_reply_bytes: int | None
     handshake_timeout: float | None
     idle_timeout: float | None
     idle_in_transaction_timeout: float | None

@@ -319,6 +319,40 @@ fn too_much_sql_and_too_large_requests_are_refused_by_name() {
 }
 
 #[test]
+fn a_database_and_a_row_over_the_limit_are_refused_and_nothing_else() {
+    let served = Served::start_with(|builder| {
+        builder
+            .option("max_reply_bytes", 64 << 20)
+            .option("max_frame_bytes", 1 << 20)
+    });
+    let pid = served.node.pid();
+    let mut raw = served.open();
+    raw.run("CREATE TABLE b(x)").unwrap();
+    let dump = Request::Dump { name: "test" };
+    for _ in 0..2 {
+        let reply = Raw::dial(&served.address).unwrap().ask(&dump).unwrap();
+        assert!(reply.body.len() < 64 << 20);
+        raw.run("INSERT INTO b VALUES (zeroblob(34000000))")
+            .unwrap();
+    }
+    let mut dumping = Raw::dial(&served.address).unwrap();
+    dumping.send(&[dump, Request::Leader]).unwrap();
+    let failure = dumping.reply().unwrap().failure().unwrap();
+    assert_eq!(failure.code, Code::TOOBIG);
+    assert!(failure.message.contains("max_reply_bytes"), "{failure}");
+    assert_eq!(dumping.reply().unwrap().kind(), ResponseKind::SERVER);
+    let row = query("SELECT x, x, x FROM b LIMIT 1");
+    assert!(raw.ask(&row).is_err());
+    // A result of many messages is as long as it likes.
+    let rows = query("SELECT x FROM b, (VALUES (1), (2), (3))");
+    assert!(raw.ask(&rows).unwrap().messages >= 6);
+    raw.run("INSERT INTO b VALUES (1)").unwrap();
+    assert_eq!(served.node.pid(), pid);
+    let status = served.node.status(Duration::from_secs(10)).unwrap();
+    assert_eq!(status["guard"]["dump"], 1);
+}
+
+#[test]
 fn the_last_voter_stays_one() {
     let served = Served::start();
     let member = ask::members(&served.address).unwrap().remove(0);

@@ -207,6 +207,7 @@ const OURS: &[&str] = &[
     "watchdog_timeout",
     "max_connections",
     "max_frame_bytes",
+    "max_reply_bytes",
     "handshake_timeout",
     "idle_timeout",
     "idle_in_transaction_timeout",

@@ -217,6 +217,9 @@ options! {
     max_connections: u32 = 1024;
     /// Bytes of one request.
     max_frame_bytes: u32 = 128 << 20;
+    /// Bytes of one message of a reply, which the engine builds in memory: of a row, or of a
+    /// database that is dumped. In effect a power of two, and never less than for a request.
+    max_reply_bytes: u32 = 1 << 30;
     /// Seconds until the first word of a connection must have come.
     handshake_timeout: f64 = 5.0;
     /// Seconds without a request after which a client's connection is closed; 0 = never.

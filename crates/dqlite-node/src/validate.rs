@@ -106,6 +106,12 @@ const RANGES: &[Range] = &[
         65_536.0,
         1_073_741_824.0,
     ),
+    range(
+        "max_reply_bytes",
+        |c| c.max_reply_bytes.into(),
+        67_108_864.0,
+        1_073_741_824.0,
+    ),
 ];
 
 /// Everything that is wrong.

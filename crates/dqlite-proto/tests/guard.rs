@@ -458,6 +458,20 @@ fn text_without_an_end_is_bounded() {
 }
 
 #[test]
+fn a_dump_that_does_not_fit_is_refused_with_advice() {
+    let mut gate = Gate::open();
+    let failed = failure(3, "failed to dump main database file");
+    gate.passes(&Request::Dump { name: "test" });
+    let Reply::Replace(failure) = gate.answers(&failed) else {
+        panic!("it is told in other words");
+    };
+    assert_eq!(failure.code, Code::TOOBIG);
+    assert!(failure.message.contains("max_reply_bytes"), "{failure}");
+    gate.passes(&query_sql("SELECT 1"));
+    assert_eq!(gate.answers(&failed), Reply::Forward);
+}
+
+#[test]
 fn prefixed_failures_become_plain_and_the_mask_falls() {
     let mut gate = Gate::open();
     gate.passes(&query_sql("SELECT abs(a) FROM t"));

@@ -135,6 +135,7 @@ pub(crate) const KNOWN: &[Known] = &[
     node("watchdog_timeout", Kind::Seconds(0.0, 3600.0)),
     node("max_connections", Kind::Whole(1, 100_000)),
     node("max_frame_bytes", Kind::Whole(65_536, 1 << 30)),
+    node("max_reply_bytes", Kind::Whole(64 << 20, 1 << 30)),
     node("handshake_timeout", Kind::Seconds(0.1, 3600.0)),
     node("idle_timeout", Kind::Seconds(0.0, 604_800.0)),
     node("idle_in_transaction_timeout", Kind::Seconds(0.0, 604_800.0)),

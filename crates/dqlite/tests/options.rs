@@ -56,6 +56,7 @@ const WRONG: &[(&str, &str)] = &[
     ("log_level", r#"["loud"]"#),
     ("on_damage", r#"["ignore", false]"#),
     ("max_frame_bytes", "[0, 65535, 1073741825, 1.5]"),
+    ("max_reply_bytes", "[0, 67108863, 1073741825, 1.5]"),
     ("handshake_timeout", r#"[0.05, 3601, "5"]"#),
     ("idle_timeout", "[-1, 604801]"),
     ("idle_in_transaction_timeout", "[-1, 604801]"),

@@ -16,7 +16,7 @@ use crate::board::Board;
 use crate::clerk::Clerk;
 use crate::config::NodeConfig;
 use crate::engine::Version;
-use crate::engine::hooks::{in_force, statements};
+use crate::engine::hooks::{in_force, limit_buffers, statements};
 use crate::error::HostError;
 use crate::event::Event;
 use crate::in_flight::InFlight;
@@ -73,6 +73,7 @@ impl Door {
             unix: listeners.unix_path().map(PathBuf::from),
         };
         let most = self.connections_max(config);
+        limit_buffers(buffer_bytes_max(config));
         let mut rules = rules(config);
         rules.security = self.security.clone();
         rules.live = Some(Arc::clone(&self.live));
@@ -164,6 +165,12 @@ fn abilities() -> Abilities {
         exec_returning: in_force("sqlite3_step") && in_force("sqlite3_column_count"),
         query_optimize: in_force("sqlite3_stmt_readonly"),
     }
+}
+
+/// *Engine*: one size of buffers for requests and for replies.
+fn buffer_bytes_max(config: &NodeConfig) -> usize {
+    let request = config.max_frame_bytes.next_power_of_two();
+    config.max_reply_bytes.max(request) as usize
 }
 
 fn fds_max() -> u64 {

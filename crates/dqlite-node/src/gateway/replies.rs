@@ -2,10 +2,10 @@
 //! ended.
 
 use bytes::{Buf as _, BytesMut};
-use dqlite_proto::guard::{Reply, Rows};
+use dqlite_proto::guard::{DUMP_TOO_LARGE, Reply, Rows};
 use dqlite_proto::{Capabilities, Failure, Header, Response, ResponseKind, rows};
 
-use super::counters::add;
+use super::counters::{Reason, add};
 use super::talk::{Talk, message, refused};
 
 /// When so much waits for the client to take it, the engine has to wait.
@@ -219,6 +219,9 @@ impl Replies {
                     out.extend_from_slice(body);
                 }
                 Reply::Replace(failure) => {
+                    if failure.message == DUMP_TOO_LARGE {
+                        talk.rules.counters.refuse(Reason::Dump);
+                    }
                     out.extend_from_slice(&failed(talk.explain(failure)));
                 }
                 Reply::Drop | Reply::Broken => {}

@@ -209,6 +209,12 @@ impl NodeBuilder {
         self.option("max_frame_bytes", bytes)
     }
 
+    /// The size of one message of a reply: of a row, or of a database that is dumped. In effect a
+    /// power of two. Default 1 GiB.
+    pub fn max_reply_bytes(self, bytes: u32) -> Self {
+        self.option("max_reply_bytes", bytes)
+    }
+
     /// Until the first word of a connection must have come. Default 5 s.
     pub fn handshake_timeout(self, timeout: Duration) -> Self {
         self.seconds("handshake_timeout", timeout)
@@ -390,6 +396,7 @@ mod tests {
             .tls_max_stream_age(SECOND)
             .max_connections(1)
             .max_frame_bytes(65_536)
+            .max_reply_bytes(1 << 30)
             .handshake_timeout(SECOND)
             .idle_timeout(SECOND)
             .idle_in_transaction_timeout(SECOND)

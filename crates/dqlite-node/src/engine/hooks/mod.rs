@@ -28,4 +28,4 @@ pub use quick_check::{Finding, findings};
 pub use real::install;
 pub use returning::{bind_parameter_count, column_count, exec, step};
 pub use shm::vfs_register;
-pub use slack::{calloc, free, malloc, realloc};
+pub use slack::{calloc, free, limit_buffers, malloc, realloc};

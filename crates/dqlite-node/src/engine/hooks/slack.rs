@@ -6,13 +6,29 @@
 //!
 //! *Engine*: buffers double in 32-bit arithmetic; at 2 GiB the new size becomes 0. The C library
 //! would free the block, which the engine goes on using: `realloc(p, 0)` fails here instead.
+//!
+//! *Engine*: a row and a dumped database are one message each, built in memory as a whole. A buffer
+//! that would outgrow the limit fails, too, and the client is told. Buffers are powers of two;
+//! nothing else in the process grows a block of such a size by as much.
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// 2000 columns need 1000 bytes.
 const SLACK: usize = 1024;
 const PAGE: usize = 4096;
+
+static BUFFER_BYTES_MAX: AtomicUsize = AtomicUsize::new(1 << 30);
+
+/// From now on, no buffer of the engine for one message grows beyond this.
+pub fn limit_buffers(bytes: usize) {
+    BUFFER_BYTES_MAX.store(bytes, Ordering::Relaxed);
+}
+
+fn is_too_large(size: usize) -> bool {
+    size > BUFFER_BYTES_MAX.load(Ordering::Relaxed) && size.is_power_of_two()
+}
 
 unsafe extern "C" {
     fn __libc_malloc(size: usize) -> *mut c_void;
@@ -52,12 +68,12 @@ pub unsafe fn calloc(count: usize, size: usize) -> *mut c_void {
     }
 }
 
-/// `realloc` with slack; a size of 0 fails and leaves the block alone.
+/// `realloc` with slack; a size of 0, and one over the limit, fail and leave the block alone.
 ///
 /// # Safety
 /// As for C's `realloc`: `block` is null or a live block of this family.
 pub unsafe fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
-    if size == 0 && !block.is_null() {
+    if !block.is_null() && (size == 0 || is_too_large(size)) {
         return ptr::null_mut();
     }
     // SAFETY: the caller's block; the whole family is the C library's.
@@ -91,6 +107,21 @@ mod tests {
         assert_eq!(padded(4096), 5120);
         assert_eq!(padded(1 << 31), (1 << 31) + 1024);
         assert!(2000_usize.div_ceil(16) * 8 <= SLACK);
+    }
+
+    #[test]
+    fn buffers_over_the_limit_are_not_had() {
+        assert!(!is_too_large(1 << 30));
+        assert!(is_too_large(2 << 30));
+        assert!(!is_too_large((2 << 30) - 1));
+        // SAFETY: the block is used within its size and freed once.
+        unsafe {
+            let block = malloc(4096).cast::<u8>();
+            block.add(4095).write(7);
+            assert!(realloc(block.cast(), 2 << 30).is_null());
+            assert_eq!(*block.add(4095), 7);
+            free(block.cast());
+        }
     }
 
     #[test]
