@@ -1,4 +1,4 @@
-"""The Python client against PyPI's dqlite-client and a bare socket loop, on one live node.
+"""The Python client against PyPI's dqlite-client and against bare socket loops, on one live node.
 
 Repetitions interleave and rotate; each measurement is a process of its own with a warm-up; what
 counts are ratios of medians from one run. Needs CPython 3.13 with venv, cargo and a built package.
@@ -54,32 +54,83 @@ def case(workload: str, side: str, loop: str = "asyncio", *, pinned: bool = True
     return Case(workload, side, loop, pinned)
 
 
+BOTH_WAYS = [
+    ("point", "floor", "-"),
+    ("point", "bare", "asyncio"),
+    ("point", "bare", "uvloop"),
+    ("point", "peer", "asyncio"),
+    ("point", "ours", "asyncio"),
+    ("point", "ours", "uvloop"),
+    ("pool", "peer", "asyncio"),
+    ("pool", "ours", "asyncio"),
+    ("pool", "ours", "uvloop"),
+    ("sync_point", "peer", "sync"),
+    ("sync_point", "ours", "sync"),
+]
+
 CASES = [
-    case("point", "floor", "-"),
-    case("point", "peer"),
-    case("point", "ours"),
-    case("point", "ours", "uvloop"),
-    case("pool", "peer"),
-    case("pool", "ours"),
-    case("pool", "ours", "uvloop"),
+    *(case(*what, pinned=pinned) for what in BOTH_WAYS for pinned in (True, False)),
     case("rows", "peer", pinned=False),
     case("rows", "ours", pinned=False),
     case("insert", "peer"),
     case("insert", "ours"),
-    case("sync_point", "peer", "sync"),
-    case("sync_point", "ours", "sync"),
 ]
 
+
+def small(pinned: bool) -> list[Floor]:
+    """What must hold of small statements, on one CPU with the node or on all."""
+    where = "one CPU" if pinned else "all CPUs"
+
+    def of(workload: str, side: str, loop: str = "asyncio") -> Case:
+        return case(workload, side, loop, pinned=pinned)
+
+    bare, ours = of("point", "floor", "-"), of("point", "ours")
+    return [
+        Floor(f"{where}: point query, wall, over the peer", of("point", "peer"), ours, "wall", 5),
+        Floor(f"{where}: point query, wall, of the bare loop", ours, bare, "wall", 1.6),
+        Floor(
+            f"{where}: 32 tasks, pool of 8, wall, over the peer",
+            of("pool", "peer"),
+            of("pool", "ours"),
+            "wall",
+            6,
+        ),
+        Floor(
+            f"{where}: sync point query, wall, over the peer",
+            of("sync_point", "peer", "sync"),
+            of("sync_point", "ours", "sync"),
+            "wall",
+            8,
+        ),
+    ]
+
+
 FLOORS = [
-    Floor("point query, wall, over the peer", CASES[1], CASES[2], "wall", 5),
-    Floor("point query, wall, of the bare loop", CASES[2], CASES[0], "wall", 1.6),
-    Floor("point query, client CPU us, asyncio", CASES[2], None, "cpu", 11),
-    Floor("point query, client CPU us, uvloop", CASES[3], None, "cpu", 8),
-    Floor("32 tasks, pool of 8, wall, over the peer", CASES[4], CASES[5], "wall", 6),
-    Floor("100,000 rows x 5, wall, over the peer", CASES[7], CASES[8], "wall", 10),
-    Floor("100,000 rows x 5, client CPU, over the peer", CASES[7], CASES[8], "cpu", 12),
-    Floor("10,000 inserts, wall, over the peer", CASES[9], CASES[10], "wall", 20),
-    Floor("sync point query, wall, over the peer", CASES[11], CASES[12], "wall", 8),
+    *small(pinned=True),
+    *small(pinned=False),
+    Floor("point query, client CPU us, asyncio", case("point", "ours"), None, "cpu", 11),
+    Floor("point query, client CPU us, uvloop", case("point", "ours", "uvloop"), None, "cpu", 8),
+    Floor(
+        "100,000 rows x 5, wall, over the peer",
+        case("rows", "peer", pinned=False),
+        case("rows", "ours", pinned=False),
+        "wall",
+        10,
+    ),
+    Floor(
+        "100,000 rows x 5, client CPU, over the peer",
+        case("rows", "peer", pinned=False),
+        case("rows", "ours", pinned=False),
+        "cpu",
+        12,
+    ),
+    Floor(
+        "10,000 inserts, wall, over the peer",
+        case("insert", "peer"),
+        case("insert", "ours"),
+        "wall",
+        20,
+    ),
 ]
 
 
@@ -115,7 +166,7 @@ def measure(case: Case, python: Path, address: str, cpu: int) -> tuple[float, fl
     pinned = str(cpu) if case.pinned else "-"
     command = [python, script, case.side, case.loop, case.workload, address, pinned]
     package = os.environ.get("BENCH_PACKAGE", str(ROOT / "python"))
-    environment = os.environ | {"PYTHONPATH": package if case.side == "ours" else ""}
+    environment = os.environ | {"PYTHONPATH": "" if case.side == "peer" else package}
     done = subprocess.run(
         command, check=True, capture_output=True, text=True, timeout=600, env=environment
     )
@@ -180,7 +231,7 @@ def main() -> int:
     print(
         f"{platform.platform()}, {options.repetitions} repetitions, load {os.getloadavg()[0]:.1f}"
     )
-    print("| workload | side | loop | us (quartiles) | client CPU us |\n|---|---|---|---|---|")
+    print("| workload | side | loop | CPUs | us (quartiles) | client CPU us |\n" + "|---" * 6 + "|")
     middle: dict[Case, dict[str, float]] = {}
     for case, figures in taken.items():
         walls = [wall for wall, _ in figures]
@@ -188,13 +239,13 @@ def main() -> int:
         middle[case] = {"wall": median(walls), "cpu": median(cpu for _, cpu in figures)}
         wall, used = middle[case].values()
         print(
-            f"| {case.workload} | {case.side} | {case.loop} "
+            f"| {case.workload} | {case.side} | {case.loop} | {'one' if case.pinned else 'all'} "
             f"| {wall:.2f} ({low:.2f} to {high:.2f}) | {used:.2f} |"
         )
     print("\n| floor | bound | measured |\n|---|---|---|")
     held = True
     for floor in FLOORS:
-        if floor.over not in middle:
+        if floor.over not in middle or (floor.under or floor.over) not in middle:
             continue
         value = middle[floor.over][floor.figure]
         if floor.under:

@@ -1,7 +1,7 @@
 """One measurement in a process of its own: ``workloads.py SIDE LOOP WORKLOAD ADDRESS CPU``.
 
-Prints a line of JSON: operations, seconds, CPU seconds of this process. SIDE is ours or peer, LOOP
-asyncio, uvloop or sync; CPU is the number of the one to stay on, or - for all.
+Prints a line of JSON: operations, seconds, CPU seconds of this process. SIDE is ours, peer or
+bare, LOOP asyncio, uvloop or sync; CPU is the number of the one to stay on, or - for all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from socket import IPPROTO_TCP, TCP_NODELAY, create_connection
 from typing import Any
 
 POINT = "SELECT id, name FROM point WHERE id = ?"
@@ -22,6 +23,9 @@ INSERTS = 10_000
 POINTS = 8_000
 TASKS, CONNECTIONS, EACH = 32, 8, 300
 DATABASE = "bench"
+READ_BYTES = 65536
+KEY_AT = 8 + 8 + 16 + 8
+"""Where the key is in a reply: behind the header, the count and names of two columns, and tags."""
 
 Measured = tuple[int, float, float]
 
@@ -95,6 +99,50 @@ class Peer:
         async with connection.transaction():
             for values in sets:
                 await connection.execute(INSERT, values)
+
+
+class Bare:
+    """The least that an event loop can do: the same bytes, nothing decoded but the key."""
+
+    async def connect(self, address: str) -> Any:
+        from dqlite import wire
+
+        host, port = address.split(":")
+        socket = create_connection((host, int(port)))
+        socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        socket.sendall(wire.HANDSHAKE + wire.encode("OPEN", name=DATABASE))
+        socket.recv(READ_BYTES)
+        socket.setblocking(False)
+        return Wire(socket, wire.encode("QUERY_SQL", sql=POINT, params=[0])[:-8])
+
+    async def point(self, connection: Any, key: int) -> Any:
+        return await connection.ask(key)
+
+
+class Wire:
+    """A socket of `Bare`."""
+
+    def __init__(self, socket: Any, query: bytes) -> None:
+        self.socket, self.query = socket, query
+        self.loop = asyncio.get_running_loop()
+        self.loop.add_reader(socket.fileno(), self.readable)
+        self.reply = self.loop.create_future()
+
+    def readable(self) -> None:
+        self.reply.set_result(self.socket.recv(READ_BYTES))
+
+    async def ask(self, key: int) -> list[list[int]]:
+        self.reply = self.loop.create_future()
+        self.socket.send(self.query + key.to_bytes(8, "little"))
+        reply = await self.reply
+        return [[int.from_bytes(reply[KEY_AT : KEY_AT + 8], "little")]]
+
+    async def close(self) -> None:
+        self.loop.remove_reader(self.socket.fileno())
+        self.socket.close()
+
+
+SIDES = {"ours": Ours, "peer": Peer, "bare": Bare}
 
 
 async def point(side: Any, address: str) -> Measured:
@@ -191,7 +239,7 @@ def main() -> None:
     if loop == "sync":
         measured = sync_point(which, address)
     else:
-        side = Ours() if which == "ours" else Peer()
+        side = SIDES[which]()
         new_loop = asyncio.new_event_loop
         if loop == "uvloop":
             import uvloop
