@@ -13,6 +13,10 @@ const SUSPICION: Duration = Duration::from_secs(1);
 /// An answer this old is no reason any more to expect another one.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// A member that did not become a voter is not asked to for so long: each attempt blocks all other
+/// changes for 50 s, and what it lacks may be more than it can ever be sent.
+const BARRED: Duration = Duration::from_mins(5);
+
 /// What the probes of all members have shown.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
@@ -39,6 +43,8 @@ struct Probe {
     asked: Instant,
     /// It took a change and did not answer; only an answer cures that.
     given_up: bool,
+    /// Until then it is no candidate for anything, whatever it answers.
+    barred_until: Option<Instant>,
 }
 
 impl Probes {
@@ -50,6 +56,7 @@ impl Probes {
             failures: 0,
             asked: now,
             given_up: false,
+            barred_until: None,
         };
         let probe = self.known.entry(id).or_insert(new);
         probe.asked = now;
@@ -86,6 +93,9 @@ impl Probes {
                     weight,
                 } = probe.metadata;
                 match probe.failures {
+                    0 if probe.barred_until.is_some_and(|until| now < until) => {
+                        Health::Suspect { domain, weight }
+                    }
                     0 => Health::Online { domain, weight },
                     _ if !probe.given_up && now - probe.answered < offline_after => {
                         Health::Suspect { domain, weight }
@@ -139,6 +149,14 @@ impl Probes {
         }
     }
 
+    /// Leaves a member alone for a while that did not become a voter.
+    pub(crate) fn bar(&mut self, id: u64, now: Instant) {
+        self.give_up(id, now);
+        if let Some(probe) = self.known.get_mut(&id) {
+            probe.barred_until = Some(now + BARRED);
+        }
+    }
+
     /// When somebody should be asked again out of turn.
     pub(crate) fn next(&self) -> Option<Instant> {
         let due = |probe: &Probe| match probe.failures {
@@ -162,6 +180,19 @@ mod tests {
             role: Role::Voter,
         };
         probes.members(&[member], Duration::from_secs(10), now)[0].health
+    }
+
+    #[test]
+    fn who_did_not_become_a_voter_is_left_alone_although_it_answers() {
+        let begin = Instant::now();
+        let mut probes = Probes::default();
+        probes.note(7, Some(Metadata::default()), begin);
+        probes.bar(7, begin);
+        assert_eq!(health(&probes, begin), Health::Offline);
+        probes.note(7, Some(Metadata::default()), begin);
+        assert!(matches!(health(&probes, begin), Health::Suspect { .. }));
+        let later = begin + BARRED;
+        assert!(matches!(health(&probes, later), Health::Online { .. }));
     }
 
     #[test]

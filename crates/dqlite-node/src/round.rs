@@ -15,6 +15,7 @@ use crate::health::Probes;
 use crate::leader::{Leader, Local, PATIENCE};
 use crate::peer::{Peer, PeerError};
 use crate::roles::{self, Change, Finding};
+use crate::size::explained;
 
 /// A change that waits for nobody to catch up.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
@@ -128,7 +129,7 @@ fn finish(pending: &mut Option<Promotion>, probes: &mut Probes, round: &mut Roun
         Verdict::NotLeading => round.is_over = true,
         Verdict::Refused(reason) | Verdict::Unknown(reason) => {
             round.failed.push((promotion.address, reason));
-            probes.give_up(id, Instant::now());
+            probes.bar(id, Instant::now());
         }
     }
     true
@@ -201,7 +202,7 @@ fn judge(answer: Result<(), PeerError>) -> Verdict {
         Err(PeerError::Refused(failure)) => match failure.kind() {
             FailureKind::NotLeader | FailureKind::LeadershipLost => Verdict::NotLeading,
             _ if failure.message.contains("role is not valid") => Verdict::Superfluous,
-            _ => Verdict::Refused(failure.to_string()),
+            _ => Verdict::Refused(explained(failure).to_string()),
         },
         Err(reason) => Verdict::Unknown(reason.to_string()),
     }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use dqlite_proto::Failure;
+
 use crate::leader::Local;
 use crate::status;
 
@@ -15,6 +17,8 @@ use crate::status;
 pub(crate) const LOOK_EVERY: Duration = Duration::from_mins(1);
 const MESSAGE_MIB_MAX: u64 = 500;
 const WARN_MIB: u64 = 400;
+/// *Engine*: said 50 s after a promotion without progress, whatever the reason.
+const NOT_CAUGHT_UP: &str = "no connection to remote server available";
 /// Told again only after they were smaller than this.
 const CALM_MIB: u64 = 350;
 
@@ -47,9 +51,36 @@ pub(crate) async fn look(local: Arc<Local>, names: Vec<String>, told: Arc<Told>)
     }
 }
 
+/// What the engine says of a member that did not become a voter, with what may be the reason.
+pub(crate) fn explained(failure: Failure) -> Failure {
+    if !failure.message.contains(NOT_CAUGHT_UP) {
+        return failure;
+    }
+    let message = format!(
+        "{}: the member went away, or lacks more than the {MESSAGE_MIB_MAX} MiB that a node takes \
+         at once",
+        failure.message
+    );
+    Failure { message, ..failure }
+}
+
 #[cfg(test)]
 mod tests {
+    use dqlite_proto::Code;
+
     use super::*;
+
+    #[test]
+    fn a_promotion_that_failed_is_explained() {
+        let failed = |message: &str| {
+            let message = message.to_owned();
+            let code = Code::ERROR;
+            explained(Failure { code, message }).message
+        };
+        let text = failed("no connection to remote server available");
+        assert!(text.ends_with("lacks more than the 500 MiB that a node takes at once"));
+        assert_eq!(failed("server ID is not valid"), "server ID is not valid");
+    }
 
     #[test]
     fn a_size_is_told_once_until_it_was_small_again() {

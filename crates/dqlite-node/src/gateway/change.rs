@@ -12,6 +12,7 @@ use super::talk::refused;
 use crate::address::{advertised, canonical};
 use crate::peer::{Peer, PeerError};
 use crate::peers::Peers;
+use crate::size::explained;
 use crate::tls::Security;
 
 /// Bound of the questions asked before a change.
@@ -25,7 +26,7 @@ const STRANGER_PATIENCE: Duration = Duration::from_secs(1);
 pub(super) async fn ask(peers: &Peers, message: &[u8]) -> Response {
     match decide(peers, message).await {
         Ok(response) => response,
-        Err(PeerError::Refused(failure)) => Response::Failure(failure),
+        Err(PeerError::Refused(failure)) => Response::Failure(explained(failure)),
         Err(reason) => Response::Failure(Failure {
             code: Code::IOERR,
             message: format!("ask the engine: {reason}"),
