@@ -23,7 +23,7 @@ mod victim;
 pub mod wire;
 
 pub use scene::Scene;
-pub use victim::{Fixture, Kind, Victim};
+pub use victim::{Fixture, Kind, Newcomer, Victim};
 
 /// One input, provoked exactly as it is known.
 #[derive(Clone, Copy, Debug)]

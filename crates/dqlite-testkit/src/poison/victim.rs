@@ -257,6 +257,31 @@ impl Victim {
         }
     }
 
+    /// Starts another one that keeps so many entries behind a snapshot.
+    pub fn start_with_trailing(&self, trailing: u32) -> Result<(), String> {
+        let address = ports::free_address().map_err(|e| e.to_string())?;
+        let directory = self.scratch().join("trailing");
+        match self {
+            Self::Ours { executable, .. } => {
+                let builder = Node::builder(address, directory).executable(executable);
+                let builder = builder
+                    .engine(engine())
+                    .option("snapshot_trailing", trailing);
+                builder.start().map(drop).map_err(|e| e.to_string())
+            }
+            Self::Stock { .. } => {
+                let node = StockNode::start(&StockOptions {
+                    snapshots: Some((1024, trailing)),
+                    data_dir: Some(directory),
+                    id: Some(1),
+                    address: Some(address),
+                    ..StockOptions::default()
+                });
+                node.map(drop).map_err(|e| e.to_string())
+            }
+        }
+    }
+
     /// How the node ended, in a few words; `None` while it lives.
     pub fn death(&self, index: usize) -> Option<String> {
         match self {
@@ -277,6 +302,64 @@ impl Victim {
     pub fn descriptors(&self, index: usize) -> usize {
         let list = |pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         self.pid(index).map_or(0, list)
+    }
+}
+
+/// A node that is to join others and holds nothing.
+#[derive(Debug)]
+pub enum Newcomer {
+    /// Ours.
+    Ours(Box<Node>),
+    /// Stock.
+    Stock(Box<StockNode>),
+}
+
+impl Newcomer {
+    /// Starts one beside the first node of `victim`; nodes of ours ask to be added.
+    pub fn start(victim: &Victim) -> Result<Self, String> {
+        let address = ports::free_address().map_err(|e| e.to_string())?;
+        let directory = victim.scratch().join("newcomer");
+        match victim {
+            Victim::Ours { executable, .. } => {
+                let builder = Node::builder(address, directory).executable(executable);
+                let builder = builder.engine(engine()).cluster([victim.address(0)]);
+                let node = builder.restart(false).start();
+                Ok(Self::Ours(Box::new(node.map_err(|e| e.to_string())?)))
+            }
+            Victim::Stock { .. } => {
+                let node = StockNode::start(&StockOptions {
+                    data_dir: Some(directory),
+                    id: Some(2),
+                    address: Some(address),
+                    ..StockOptions::default()
+                });
+                Ok(Self::Stock(Box::new(node.map_err(|e| e.to_string())?)))
+            }
+        }
+    }
+
+    /// Its raft id.
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Ours(node) => node.id(),
+            Self::Stock(node) => node.id,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        match self {
+            Self::Ours(node) => node.address(),
+            Self::Stock(node) => &node.address,
+        }
+    }
+
+    /// Whether its process runs.
+    pub fn is_alive(&self) -> bool {
+        match self {
+            Self::Ours(node) => node.pid().is_some(),
+            Self::Stock(node) => node.is_alive(),
+        }
     }
 }
 
