@@ -14,6 +14,7 @@ use std::time::Duration;
 use dqlite::blocking::Connection;
 use dqlite::control::{FromNode, Stage};
 use dqlite::{Config, Event, Node, NodeBuilder, NodeError};
+use dqlite_client::cluster::blocking::Admin;
 use dqlite_testkit::cluster::await_that;
 use dqlite_testkit::{Cluster, engine, ports};
 use nix::sys::signal::{Signal, kill};
@@ -273,27 +274,33 @@ fn snapshots_that_are_half_gone_are_refused() {
     assert_eq!(lone.count(), 40);
 }
 
+/// Kills a node and flips a bit in its segment that is open, at a place given by the last one used.
+fn kill_and_flip(node: &Node, directory: &Path, place: impl Fn(usize) -> usize) -> PathBuf {
+    let pid = Pid::from_raw(i32::try_from(node.pid().unwrap()).unwrap());
+    kill(pid, Signal::SIGKILL).unwrap();
+    await_that("the node is gone", || {
+        (!node.is_running()).then_some(()).ok_or(())
+    })
+    .unwrap();
+    let open = files(directory, "open-").into_iter().find(|path| {
+        let used = fs::read(path).unwrap();
+        let last = used.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        if last > 0 {
+            flip(path, used.len() - place(last));
+        }
+        last > 0
+    });
+    open.unwrap()
+}
+
 /// One that was killed with twenty rows more in a segment that is open, in whose middle a bit is
 /// wrong.
 fn killed(options: impl Fn(NodeBuilder) -> NodeBuilder) -> (Lone, PathBuf) {
     let lone = Lone::make(options);
     lone.node.start().unwrap();
     fill(&mut connect(lone.node.address()), 20);
-    let pid = Pid::from_raw(i32::try_from(lone.node.pid().unwrap()).unwrap());
-    kill(pid, Signal::SIGKILL).unwrap();
-    await_that("the node is gone", || {
-        (!lone.node.is_running()).then_some(()).ok_or(())
-    })
-    .unwrap();
-    let open = files(&lone.path(), "open-").into_iter().find(|path| {
-        let used = fs::read(path).unwrap();
-        let last = used.iter().rposition(|byte| *byte != 0).unwrap_or(0);
-        if last > 0 {
-            flip(path, used.len() - last / 2);
-        }
-        last > 0
-    });
-    (lone, open.unwrap())
+    let open = kill_and_flip(&lone.node, &lone.path(), |last| last / 2);
+    (lone, open)
 }
 
 #[test]
@@ -352,6 +359,58 @@ fn a_member_joins_again_with_a_fresh_id() {
     assert_eq!(aside.len(), 1);
     assert!(!segments(&aside[0]).is_empty());
     assert!(files(&directory, "corrupt-").is_empty());
+}
+
+/// A follower of three is killed while its segment is open, a bit in it flips, and the others go
+/// on; gives what it said when it was started again, and how many members have its old id.
+fn flipped_follower(place: impl Fn(usize) -> usize) -> (Option<String>, bool) {
+    let cluster = Cluster::start(Path::new(EXECUTABLE), 3).unwrap();
+    let leader = cluster.wait_for_leader().unwrap();
+    let mut client = connect(&cluster.addresses().join(","));
+    fill(&mut client, 40);
+    cluster.wait_until_caught_up("app").unwrap();
+    let victim = (leader + 1) % 3;
+    let (node, before) = (cluster.node(victim), cluster.node(victim).id());
+    let directory = cluster.directory().join(format!("n{victim}"));
+    kill_and_flip(node, &directory, place);
+    fill(&mut client, 20);
+    let events = node.events();
+    cluster.start_node(victim).unwrap();
+    cluster.wait_for_voters(3).unwrap();
+    cluster.wait_until_caught_up("app").unwrap();
+    // As a leader it has every row that was acknowledged.
+    let mut admin = Admin::new(&Config::parse(&cluster.addresses().join(",")).unwrap());
+    await_that("the damaged one leads", || {
+        // Somebody else may lead, or be elected meanwhile.
+        let moved = admin.transfer(Some(node.id()));
+        match cluster.wait_for_leader().unwrap() {
+            leads if leads == victim => Ok(()),
+            leads => Err((leads, moved)),
+        }
+    })
+    .unwrap();
+    assert_eq!(count(&mut connect(node.address())), 60);
+    let said = events.try_iter().find_map(|event| match event {
+        Event::Control(FromNode::Warn { code, text, .. }) if code == "data_damaged" => Some(text),
+        _ => None,
+    });
+    (said, node.id() == before)
+}
+
+#[test]
+fn a_follower_with_a_flipped_bit_in_an_open_segment_resynchronises() {
+    // Whole entries follow: this is damage, and the node begins anew.
+    let (said, same) = flipped_follower(|last| last / 2);
+    let said = said.unwrap();
+    assert!(said.contains("whole entries follow"), "{said}");
+    assert!(!same);
+}
+
+#[test]
+fn a_follower_whose_last_entry_is_torn_catches_up() {
+    // Nothing follows: the same as a power cut in the middle of a write.
+    let (said, same) = flipped_follower(|last| last);
+    assert!(said.is_none() == same, "{said:?}");
 }
 
 #[test]
