@@ -13,6 +13,7 @@ use crate::error::HostError;
 use crate::event::{Missing, State};
 use crate::explain;
 use crate::health::Probes;
+use crate::joining::{self, Step};
 use crate::leader::{Leader, Local, PATIENCE};
 use crate::peer::PeerError;
 use crate::prober::Pause;
@@ -193,31 +194,21 @@ impl Keeper {
         let mut leader = found.map_err(|missing| ("no leader found".to_owned(), missing))?;
         let asked = |reason: PeerError| (reason.to_string(), Vec::new());
         let members = leader.peer.members().await.map_err(asked)?;
-        let own = &self.local.config.address;
-        let id = self.local.id;
-        let is_own = |member: &&NodeInfo| self.local.is_own(&member.address);
-        if let Some(other) = members.iter().find(|one| one.id == id && !is_own(one)) {
-            let why = format!(
-                "the id {id} belongs to {}: choose another node_id, or none",
-                other.address
-            );
-            return Err((why, Vec::new()));
-        }
-        match members
-            .iter()
-            .find(|member| self.local.is_own(&member.address))
-        {
-            Some(seat) if seat.id == id => Ok(Some(members)),
-            Some(seat) => {
-                let replaced = seat::replace(&self.local, &mut leader, seat.id).await;
+        let (id, own) = (self.local.id, self.local.config.address.as_str());
+        let invited = !self.local.config.cluster.is_empty() || !self.known.is_empty();
+        match joining::step(&members, (id, own), invited) {
+            Step::Seated => Ok(Some(members)),
+            Step::Taken(other) => {
+                let why =
+                    format!("the id {id} belongs to {other}: choose another node_id, or none");
+                Err((why, Vec::new()))
+            }
+            Step::Replace(stale) => {
+                let replaced = seat::replace(&self.local, &mut leader, stale).await;
                 replaced.map(|()| None).map_err(|why| (why, Vec::new()))
             }
-            // Nobody told this node whom to join: it waits for somebody to add it, also when it was
-            // added and removed again before it looked.
-            None if self.local.config.cluster.is_empty() && self.known.is_empty() => {
-                Err(("waits to be added to a cluster".to_owned(), Vec::new()))
-            }
-            None => {
+            Step::Wait => Err(("waits to be added to a cluster".to_owned(), Vec::new())),
+            Step::Add => {
                 let add = Request::Add { id, address: own };
                 let added = leader.change(&add, CHANGE_PATIENCE).await;
                 let failed = |reason| format!("ask {} for a seat: {reason}", leader.address);

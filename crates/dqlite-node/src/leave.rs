@@ -82,12 +82,14 @@ pub fn step(
     if voters == 0 && !taker {
         return Err(Stay::LastVoter);
     }
-    // A taker brings the vote that leaves with this node.
-    let (voters, online) = (voters + usize::from(taker), online + usize::from(taker));
-    if online <= voters / 2 {
+    let works = |online, voters| online > voters / 2;
+    // A taker brings the vote that leaves with this node, but only once it has taken it.
+    let (then_online, then_voters) = (online + usize::from(taker), voters + usize::from(taker));
+    if !works(then_online, then_voters) {
+        let (online, voters) = (then_online, then_voters);
         return Err(Stay::NoMajority { online, voters });
     }
-    if leader == me || taker && !tried {
+    if leader == me || taker && !tried || !works(online, voters) {
         return Ok(Step::HandOver);
     }
     Ok(Step::Remove)
@@ -150,7 +152,9 @@ async fn advance(local: &Local, tried: &mut bool, left: Duration) -> Result<bool
     match next.map_err(Failed::Refused)? {
         Step::Gone => Ok(true),
         Step::HandOver => {
-            *tried = true;
+            if std::mem::replace(tried, true) {
+                tokio::time::sleep(RETRY.min(left)).await;
+            }
             let given = handover::run(local, true, left / 2).await;
             given.map(|_| false).map_err(Failed::For)
         }
@@ -236,6 +240,9 @@ mod tests {
             ("Vb", 1, 1, false, Err(Stay::LastVoter)),
             ("VVv", 2, 1, false, none(1, 2)),
             ("VVvS", 2, 1, false, Ok(Step::HandOver)),
+            // Nobody has taken the seat.
+            ("VVvS", 2, 1, true, Ok(Step::HandOver)),
+            ("VVvVS", 2, 1, true, Ok(Step::Remove)),
             ("VVVvv", 2, 1, false, none(2, 4)),
         ];
         for (letters, me, leader, tried, wanted) in cases {

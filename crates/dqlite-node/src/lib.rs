@@ -30,6 +30,7 @@ mod health;
 pub mod host;
 pub mod in_flight;
 pub mod info;
+pub mod joining;
 mod keeper;
 mod leader;
 pub mod leave;
