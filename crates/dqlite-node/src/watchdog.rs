@@ -93,8 +93,14 @@ impl Watchdog {
                     false
                 });
                 let at = Instant::now();
-                let cpu = thread.map_or(Duration::ZERO, cpu_time);
-                if let Some(verdict) = silence.look(Look { at, answered, cpu }) {
+                let (cpu, at_work) = thread.map_or((Duration::ZERO, false), activity);
+                let look = Look {
+                    at,
+                    answered,
+                    cpu,
+                    at_work,
+                };
+                if let Some(verdict) = silence.look(look) {
                     act(verdict, &verdicts, &watched);
                 }
                 thread::sleep(INTERVAL.saturating_sub(begun.elapsed()));
@@ -202,15 +208,18 @@ pub(crate) fn loop_thread(before: &[u32]) -> Option<u32> {
         .min()
 }
 
-/// The CPU time that a thread of this process has used.
-fn cpu_time(thread: u32) -> Duration {
+/// The CPU time that a thread of this process has used, and whether it wants more of it or waits
+/// for the disk.
+fn activity(thread: u32) -> (Duration, bool) {
     let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
     // The second field is the name in parentheses, which may hold anything; user and system time
     // are the 14th and 15th.
     let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
+    let mut fields = fields.split_ascii_whitespace();
+    let at_work = matches!(fields.next(), Some("R" | "D"));
+    let ticks = fields.skip(10).take(2);
     let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * (1000 / TICKS))
+    (Duration::from_millis(ticks * (1000 / TICKS)), at_work)
 }
 
 /// Asks the others while the own engine names no leader, and gives the verdict that this node is
@@ -357,9 +366,10 @@ mod tests {
                 break found;
             }
         };
-        while cpu_time(found) < Duration::from_millis(50) {
+        while activity(found).0 < Duration::from_millis(50) {
             assert!(Instant::now() < deadline, "no time counted");
         }
+        assert!(activity(found).1);
         drop(told);
         spinning.join().unwrap();
     }

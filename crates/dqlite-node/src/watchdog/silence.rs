@@ -9,7 +9,8 @@ use super::Verdict;
 const GAP_MAX: Duration = Duration::from_secs(1);
 /// *Engine*: installing a snapshot and dumping a large database keep the loop busy for seconds.
 const COMPUTING_FACTOR: u32 = 12;
-/// A loop that uses less than one part in so many of a CPU waits for something.
+/// A loop that is at work for less than one part in so many waits for something. *Kernel*: writing
+/// 100 MB to a disk that is busy holds it up for seconds in which it uses no CPU.
 const IDLE_SHARE: u32 = 10;
 
 /// One look at the engine.
@@ -20,6 +21,8 @@ pub(super) struct Look {
     pub(super) answered: bool,
     /// CPU time that the engine's loop has used in its life.
     pub(super) cpu: Duration,
+    /// It wants a CPU, or waits for the disk.
+    pub(super) at_work: bool,
 }
 
 /// The looks since the last answer.
@@ -30,6 +33,8 @@ pub(super) struct Silence {
     lasted: Duration,
     /// What the loop had used when the silence began.
     cpu: Duration,
+    /// For how long it was seen at work since then.
+    at_work: Duration,
 }
 
 impl Silence {
@@ -40,6 +45,7 @@ impl Silence {
             last: None,
             lasted: Duration::ZERO,
             cpu: Duration::ZERO,
+            at_work: Duration::ZERO,
         }
     }
 
@@ -47,16 +53,19 @@ impl Silence {
     pub(super) fn look(&mut self, look: Look) -> Option<Verdict> {
         let before = self.last.replace(look.at);
         let Some(before) = before.filter(|_| !look.answered) else {
-            self.lasted = Duration::ZERO;
+            (self.lasted, self.at_work) = (Duration::ZERO, Duration::ZERO);
             self.cpu = look.cpu;
             return None;
         };
         let gap = look.at.saturating_duration_since(before);
         if gap <= GAP_MAX {
             self.lasted += gap;
+            if look.at_work {
+                self.at_work += gap;
+            }
         }
         let used = look.cpu.saturating_sub(self.cpu);
-        let limit = if used * IDLE_SHARE < self.lasted {
+        let limit = if used.max(self.at_work) * IDLE_SHARE < self.lasted {
             self.timeout
         } else {
             self.timeout * COMPUTING_FACTOR
@@ -64,9 +73,11 @@ impl Silence {
         (self.lasted >= limit).then(|| Verdict {
             name: "mute",
             evidence: format!(
-                "no answer to LEADER for {:.1} s, in which the engine's loop used {:.2} s of CPU",
+                "no answer to LEADER for {:.1} s, in which the engine's loop used {:.2} s of CPU \
+                 and was at work for {:.1} s",
                 self.lasted.as_secs_f64(),
-                used.as_secs_f64()
+                used.as_secs_f64(),
+                self.at_work.as_secs_f64()
             ),
         })
     }
@@ -90,7 +101,14 @@ mod tests {
         for (gap, answered, used) in looks {
             at += gap;
             cpu += used;
-            if silence.look(Look { at, answered, cpu }).is_some() {
+            let at_work = false;
+            let look = Look {
+                at,
+                answered,
+                cpu,
+                at_work,
+            };
+            if silence.look(look).is_some() {
                 return Some(at - begun);
             }
         }
@@ -131,6 +149,7 @@ mod tests {
             at: Instant::now(),
             answered: true,
             cpu: Duration::ZERO,
+            at_work: false,
         };
         assert_eq!(silence.look(look), None);
         look.answered = false;
@@ -139,8 +158,25 @@ mod tests {
         assert_eq!(verdict.name, "mute");
         assert_eq!(
             verdict.evidence,
-            "no answer to LEADER for 1.0 s, in which the engine's loop used 0.00 s of CPU"
+            "no answer to LEADER for 1.0 s, in which the engine's loop used 0.00 s of CPU and was \
+             at work for 0.0 s"
         );
+    }
+
+    #[test]
+    fn an_engine_that_waits_for_the_disk_has_as_long_as_one_that_computes() {
+        let mut silence = Silence::new(TIMEOUT);
+        let begun = Instant::now();
+        let fell = (0..1000).find(|tick| {
+            let look = Look {
+                at: begun + TICK * *tick,
+                answered: *tick == 0,
+                cpu: Duration::ZERO,
+                at_work: true,
+            };
+            silence.look(look).is_some()
+        });
+        assert_eq!(fell.map(|tick| TICK * tick), Some(TIMEOUT * 12));
     }
 
     proptest! {
