@@ -26,6 +26,7 @@ use crate::stream::{Stream, Streaming};
 use crate::streaming::{self, Took};
 
 use exchange::{Ended, exchange};
+use interruption::Waker;
 
 pub(crate) use exchange::signalled;
 pub(crate) use interruption::Interruption;
@@ -135,6 +136,7 @@ struct Borrowed<'a> {
     link: Option<Box<Link>>,
     drain_until: Option<Instant>,
     reads: u32,
+    waker: Waker,
 }
 
 impl Drop for Borrowed<'_> {
@@ -145,6 +147,9 @@ impl Drop for Borrowed<'_> {
             (Some(link), Place::Lent(_)) => Place::Here(link),
             _ => Place::Gone,
         };
+        if matches!(inner.link, Place::Gone) {
+            self.home.interruption.close();
+        }
     }
 }
 
@@ -153,7 +158,7 @@ impl<'a> Borrowed<'a> {
         let mut inner = home.inner();
         match std::mem::replace(&mut inner.link, Place::Gone) {
             Place::Here(link) => {
-                home.interruption.begin();
+                let waker = home.interruption.begin();
                 inner.link = Place::Lent(link.as_raw_fd());
                 let drain_until = inner.drain_until;
                 Ok(Self {
@@ -161,6 +166,7 @@ impl<'a> Borrowed<'a> {
                     link: Some(link),
                     drain_until,
                     reads: 0,
+                    waker,
                 })
             }
             Place::Lent(socket) => {
@@ -446,6 +452,7 @@ impl<'a> Borrowed<'a> {
         let Some(link) = self.link.as_deref_mut() else {
             return Err(Ended::Lost(Loss::Closed));
         };
+        let ending = (&self.home.interruption, &self.waker);
         loop {
             match link.session_mut().event() {
                 Ok(Some(event)) => {
@@ -473,7 +480,7 @@ impl<'a> Borrowed<'a> {
                 Ok(None) => {}
                 Err(error) => return Err(Ended::Lost(Loss::of(&error))),
             }
-            py.detach(|| exchange(link, until, &self.home.interruption))?;
+            py.detach(|| exchange(link, until, ending))?;
             self.reads = self.reads.wrapping_add(1);
             if self.reads.is_multiple_of(READS_PER_SIGNAL_CHECK) {
                 py.check_signals().map_err(Ended::Raised)?;

@@ -218,6 +218,7 @@ impl Connection {
         }
         blocking::cut(connection);
         ready::close(slf);
+        connection.interruption.close();
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use crate::errors::Loss;
 
 use super::duration;
-use super::interruption::Interruption;
+use super::interruption::{Interruption, Waker};
 
 /// Why a wait ended without an event.
 pub(super) enum Ended {
@@ -23,7 +23,7 @@ pub(super) enum Ended {
 pub(super) fn exchange(
     link: &mut Link,
     until: Option<Instant>,
-    interruption: &Interruption,
+    (interruption, waker): (&Interruption, &Waker),
 ) -> Result<(), Ended> {
     let broken = |error: dqlite_client::Error| Ended::Lost(Loss::of_socket(&error));
     let flushed = match link.flush() {
@@ -42,8 +42,8 @@ pub(super) fn exchange(
         raised.is_some() || interruption.is_asked()
     };
     let until = until.unwrap_or_else(|| Instant::now() + duration(f64::INFINITY));
-    let ready = match interruption.waker() {
-        Some(waker) => fd::wait_or(link, true, !flushed, waker, until, &mut interrupt),
+    let ready = match waker.fd() {
+        Some(wake) => fd::wait_or(link, true, !flushed, wake, until, &mut interrupt),
         None => fd::wait(link, true, !flushed, until, &mut interrupt).map(Some),
     };
     if let Some(error) = raised {
@@ -53,7 +53,7 @@ pub(super) fn exchange(
         return Err(Ended::Interrupted);
     }
     let Some(ready) = ready.map_err(broken)? else {
-        interruption.rest();
+        waker.rest();
         return Ok(());
     };
     if ready.is_late() {
