@@ -5,11 +5,13 @@
     reason = "helpers of tests fail by panicking, too"
 )]
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use dqlite::blocking::Connection;
 use dqlite::control::{FromNode, State};
-use dqlite::{CrashReport, Event, Node};
+use dqlite::{Config, CrashReport, ErrorKind, Event, Node};
 use dqlite_proto::{Params, Request, ResponseKind, ValueRef};
 use dqlite_testkit::raw::{Raw, query};
 use dqlite_testkit::{engine, ports};
@@ -101,4 +103,91 @@ fn the_statements_in_flight_are_reported_without_their_parameters() {
     let report = shoot(&node, &events);
     assert_eq!(report.to_string(), "killed by SIGABRT");
     node.stop().unwrap();
+}
+
+/// A client that writes as fast as it can, through one connection after the other.
+fn write(config: &Config, ends: &AtomicBool, written: &AtomicU64, lost: &AtomicU64) {
+    let mut connection = None;
+    while !ends.load(Ordering::Relaxed) {
+        let open = connection
+            .take()
+            .map_or_else(|| Connection::open(config), Ok);
+        let done = open.and_then(|mut open| {
+            open.execute("INSERT INTO t VALUES (1)", ())?;
+            Ok(open)
+        });
+        match done {
+            Ok(open) => {
+                connection = Some(open);
+                written.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                // Nothing else than what a program can tell and act on.
+                let known = [ErrorKind::Lost, ErrorKind::NoLeader];
+                assert!(known.contains(&error.kind()), "{error:?}");
+                let is_loss = error.kind() == ErrorKind::Lost;
+                lost.fetch_add(u64::from(is_loss), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+#[test]
+fn clients_under_load_hear_of_a_loss_once_and_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = ports::free_address().unwrap();
+    let mut config = Config::parse(&address).unwrap().with_database("app");
+    config.connect_timeout = PATIENCE;
+    let node = Node::builder(address, directory.path())
+        .executable(EXECUTABLE)
+        .engine(engine())
+        .start()
+        .unwrap();
+    node.wait_ready(PATIENCE).unwrap();
+    let mut client = Connection::open(&config).unwrap();
+    client.execute("CREATE TABLE t(v)", ()).unwrap();
+    let (ends, written, lost) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let mut times = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| write(&config, &ends, &written, &lost));
+        }
+        for _ in 0..5 {
+            // One that dies as soon as it is up would be held back.
+            let up = Instant::now();
+            await_more(&written, 20);
+            while up.elapsed() < Duration::from_secs(1) {
+                await_more(&written, 1);
+            }
+            let pid = i32::try_from(node.pid().unwrap()).unwrap();
+            let begun = Instant::now();
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            // Answers that were on their way may come yet.
+            while node.pid().and_then(|now| i32::try_from(now).ok()) == Some(pid) {
+                assert!(begun.elapsed() < PATIENCE);
+                std::thread::yield_now();
+            }
+            await_more(&written, 1);
+            times.push(begun.elapsed());
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    times.sort_unstable();
+    let (written, lost) = (written.into_inner(), lost.into_inner());
+    println!("killed to SQL again: {times:?}; {written} writes, {lost} losses");
+    // Each of four connections is lost with each of five processes, and perhaps one on its way.
+    assert!((1..=40).contains(&lost), "{lost}");
+    assert!(times[2] < Duration::from_secs(5), "{times:?}");
+    let mut client = Connection::open(&config).unwrap();
+    let row = client.query_one("SELECT count(*) FROM t", ()).unwrap();
+    assert!(row.get::<u64>(0).unwrap() >= written);
+    node.stop().unwrap();
+}
+
+fn await_more(written: &AtomicU64, more: u64) {
+    let (before, begun) = (written.load(Ordering::Relaxed), Instant::now());
+    while written.load(Ordering::Relaxed) < before + more {
+        assert!(begun.elapsed() < PATIENCE, "nothing is written");
+        std::thread::yield_now();
+    }
 }

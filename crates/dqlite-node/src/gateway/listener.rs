@@ -163,3 +163,43 @@ fn make_room(path: &Path) -> io::Result<()> {
         Ok(_) => fs::remove_file(path),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_quick_watched_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = json!({"address": "127.0.0.1:1", "data_dir": directory.path(),
+                             "keepalive": [7, 2, 4], "user_timeout_ms": 9000});
+        let mut config = NodeConfig::from_options(options.as_object().unwrap()).unwrap();
+        config.bind_address = Some("127.0.0.1:0".to_owned());
+        let listeners = Listeners::bind(&config).await.unwrap();
+        let unix = listeners.unix_path().unwrap();
+        assert_eq!(unix, directory.path().join("node.sock"));
+        let mode = fs::metadata(unix).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let client = TcpStream::connect(listeners.bound().unwrap())
+            .await
+            .unwrap();
+        let (accepted, _) = listeners.tcp.accept().await.unwrap();
+        TcpOptions::new(&config).set(&accepted).unwrap();
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+        assert_eq!(
+            socket.tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(2)
+        );
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(
+            socket.tcp_user_timeout().unwrap(),
+            Some(Duration::from_secs(9))
+        );
+        drop(client);
+    }
+}
