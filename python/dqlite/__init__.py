@@ -62,6 +62,7 @@ from dqlite.exceptions import (
     Warning,  # noqa: A004 - PEP 249 demands the name
 )
 from dqlite.node import Node
+from dqlite.statement import PreparedStatement
 from dqlite.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -87,6 +88,8 @@ if TYPE_CHECKING:
         Timestamp,
         TimestampFromTicks,
     )
+    from dqlite.dbapi import sqlite_version as sqlite_version
+    from dqlite.dbapi import sqlite_version_info as sqlite_version_info
     from dqlite.pool import ConnectionPool as ConnectionPool
 
 Row = Record
@@ -144,6 +147,7 @@ __all__ = [
     "PoisonStatementError",
     "Pool",
     "PoolTimeoutError",
+    "PreparedStatement",
     "ProgrammingError",
     "ProtocolError",
     "Record",
@@ -166,6 +170,8 @@ __all__ = [
     "engine_info",
     "new_token",
     "paramstyle",
+    "sqlite_version",
+    "sqlite_version_info",
     "threadsafety",
     "wire",
 ]
@@ -173,6 +179,7 @@ __all__ = [
 _PEP_249 = {
     *("BINARY", "DATETIME", "NUMBER", "ROWID", "STRING", "Binary", "Date", "DateFromTicks"),
     *("Time", "TimeFromTicks", "Timestamp", "TimestampFromTicks"),
+    *("sqlite_version", "sqlite_version_info"),
 }
 _LAZY = {
     "ConnectionPool": "dqlite.pool",

@@ -26,6 +26,13 @@ _OUTSIDE: Final = frozenset(
 ) | {"rollback to"}
 
 
+def check_reads(verb: str, writes: bool) -> None:
+    """Refuse a write inside a block that may only read."""
+    if writes and verb not in _OUTSIDE | {"savepoint"}:
+        text = f"the transaction is read-only: {verb.upper()} is refused"
+        raise exceptions.ProgrammingError(text, outcome="not_sent")
+
+
 class Control:
     """The transaction control of one connection.
 

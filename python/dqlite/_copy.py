@@ -8,12 +8,18 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from dqlite import exceptions
 
-if TYPE_CHECKING:
-    from dqlite.connection import Connection
+
+class HasFiles(Protocol):
+    """What can be copied."""
+
+    def dump_files(self) -> dict[str, bytes]:
+        """Fetch the files of its database."""
+        ...
+
 
 BackupTarget: TypeAlias = sqlite3.Connection | str | os.PathLike[str]
 
@@ -24,7 +30,7 @@ _SIGNATURE: Final[str | None] = getattr(sqlite3.Connection.iterdump, "__text_sig
 
 
 def backup(
-    connection: Connection,
+    connection: HasFiles,
     target: BackupTarget,
     *,
     pages: int,
@@ -49,7 +55,7 @@ def backup(
         raise
 
 
-def serialize(connection: Connection, name: str) -> bytes:
+def serialize(connection: HasFiles, name: str) -> bytes:
     """Do `Connection.serialize`."""
     main, wal = _dump(connection, name)
     if not wal:
@@ -61,7 +67,7 @@ def serialize(connection: Connection, name: str) -> bytes:
         return file.read_bytes()
 
 
-def iterdump(connection: Connection, name_filter: str | None) -> Iterator[str]:
+def iterdump(connection: HasFiles, name_filter: str | None) -> Iterator[str]:
     """Do `Connection.iterdump`."""
     options: dict[str, Any] = {}
     if name_filter is not None:
@@ -72,13 +78,13 @@ def iterdump(connection: Connection, name_filter: str | None) -> Iterator[str]:
     return _lines(connection, options)
 
 
-def _lines(connection: Connection, options: dict[str, Any]) -> Iterator[str]:
+def _lines(connection: HasFiles, options: dict[str, Any]) -> Iterator[str]:
     with _local(connection, "main") as source:
         yield from source.iterdump(**options)
 
 
 @contextmanager
-def _local(connection: Connection, name: str) -> Generator[sqlite3.Connection]:
+def _local(connection: HasFiles, name: str) -> Generator[sqlite3.Connection]:
     """Open a private copy of the committed state."""
     main, wal = _dump(connection, name)
     with tempfile.TemporaryDirectory(prefix="dqlite-") as directory:
@@ -95,7 +101,7 @@ def _write(directory: Path, main: bytearray, wal: bytes) -> Path:
     return file
 
 
-def _dump(connection: Connection, name: str) -> tuple[bytearray, bytes]:
+def _dump(connection: HasFiles, name: str) -> tuple[bytearray, bytes]:
     """Fetch the file, marked as one without a WAL if there is none, and its WAL."""
     if name != "main":
         text = f"there is no attached database {name!r}: only main can be copied"

@@ -9,11 +9,12 @@ from time import monotonic
 from typing import Any, Final
 
 from dqlite import _native, exceptions
-from dqlite._control import Control
+from dqlite._control import Control, check_reads
 from dqlite._gate import Gate
 from dqlite._lexed import lexed
 from dqlite._options import Options, Timeout, seconds_left
 from dqlite._state import STILL_OPEN, State, conflict_may_have_ended
+from dqlite._watch import Logger, Watch
 
 RUN: Final = _native.Projection("result")
 """For statements whose rows nobody wants."""
@@ -28,7 +29,10 @@ class Core:
         self._gate = Gate(checked.name)
         self._control = Control() if control is None else control
         self._trace: Callable[[str], object] | None = None
+        self._loggers: list[Logger] = []
         self._interrupts = self._interrupts_before = 0
+        self.readonly = 0
+        """How many blocks around the running code may only read. For transactions."""
         self.on_connect: Callable[[Any], object] | None = None
 
     def perform(
@@ -43,15 +47,21 @@ class Core:
         """Run one statement and give back what `projection` asks for; see `aio._core`."""
         seconds = self._state.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
+        begun = monotonic() if self._loggers else 0.0
         taken = self._gate.take(seconds)
         self._interrupts_before = self._interrupts
         try:
+            if self.readonly:
+                check_reads(*lexed(sql))
             manual = begins and self._control.manual
             if manual and (begin := self._implied(sql)) is not None:
                 self._traced(begin)
                 self._attempt(RUN, begin, (), deadline)
             if self._trace is not None:
                 self._trace(sql)
+            if begun:
+                watch = Watch(sql, args, begun)
+                return self._watched(watch, projection, sql, args, deadline)
             return self._attempt(projection, sql, args, deadline)
         finally:
             if taken:
@@ -65,6 +75,8 @@ class Core:
         deadline = None if seconds is None else monotonic() + seconds
         with self._gate.turn(seconds):
             self._interrupts_before = self._interrupts
+            if self.readonly:
+                check_reads(*lexed(sql))
             self._traced(sql)
             state, session = self._state, self._ready(deadline)
             left = seconds_left(deadline, monotonic())
@@ -182,6 +194,22 @@ class Core:
                 if session is not None and session.draining:
                     state.abandoned(sql)
                 raise
+
+    def _watched(
+        self,
+        watch: Watch,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        deadline: float | None,
+    ) -> Any:
+        try:
+            answer = self._attempt(projection, sql, args, deadline)
+        except exceptions.Error as error:
+            watch.over(self._loggers, self._state.address, error=error)
+            raise
+        watch.over(self._loggers, self._state.address, answer)
+        return answer
 
     def _settle(self, session: _native.Connection, deadline: float | None) -> None:
         """Ask whether a conflict has ended the transaction; a block then can only roll back."""

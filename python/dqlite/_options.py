@@ -104,10 +104,10 @@ def options(
     for word, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
         if seconds is None or seconds is ...:
             continue
-        if not 0 < seconds < float("inf"):
+        if not (_is_number(seconds) and 0 < seconds < float("inf")):
             text = f"{word} must be a positive number of seconds, got {seconds!r}"
             raise exceptions.ProgrammingError(text)
-    if not 0 <= busy_timeout < float("inf"):
+    if not (_is_number(busy_timeout) and 0 <= busy_timeout < float("inf")):
         text = f"busy_timeout must be a number of seconds, 0 or more, got {busy_timeout!r}"
         raise exceptions.ProgrammingError(text)
     if types not in {"auto", "strict", "raw"}:
@@ -155,6 +155,10 @@ def security(target: Target | None, tls: TLS | bool | None) -> Any:
     if not isinstance(tls, TLS):
         return tls
     return tuple(os.fspath(part) if isinstance(part, os.PathLike) else part for part in tls)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _count(word: str, value: Any, least: int) -> int:

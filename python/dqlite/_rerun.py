@@ -25,6 +25,7 @@ CREATE: Final = (
 INSERT: Final = (
     "INSERT INTO _dqlite_tokens (token, at) VALUES (?, CAST(strftime('%s', 'now') AS INTEGER))"
 )
+FORGET: Final = "DELETE FROM _dqlite_tokens WHERE at < CAST(strftime('%s', 'now') AS INTEGER) - ?"
 TOKEN_BYTES_MAX: Final = 1024
 PAUSE_FIRST_S: Final = 0.01
 PAUSE_MAX_S: Final = 1.0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from dqlite import _native, exceptions
 from dqlite._options import TLS, HasTLS, Host, Target, security
 from dqlite._options import hosts as hosts_of
+from dqlite._rerun import FORGET, is_missing_table
 from dqlite.connection import Connection, connect
 
 
@@ -115,11 +116,13 @@ class Client:
         where = given[0] if given else None
         self._closed = True
         self._tls = where.connection_tls() if tls is None and isinstance(where, HasTLS) else tls
+        self._given = None if where is None else hosts_of(where)
         config = _native.Config(
-            None if where is None else hosts_of(where),
+            self._given,
             connect_timeout=connect_timeout,
             tls=security(where, tls),
         )
+        self._config = config
         self._admin = _native.Admin(config, timeout)
         self._closed = False
 
@@ -139,22 +142,36 @@ class Client:
         return [NodeInfo(node_id, address, Role(role)) for node_id, address, role in members]
 
     def add(
-        self, node_id: int, address: str, role: int = Role.SPARE, *, force: bool = False
+        self,
+        node_id: int,
+        address: str,
+        role: int = Role.SPARE,
+        *,
+        force: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Add a node that runs at `address`, then give it `role`.
 
         A node that is to be a voter must answer there, unless `force`; else ClusterError, and
-        nothing has changed. A voter must catch up first, which takes time.
+        nothing has changed. A voter must catch up first, which takes time: `timeout` seconds, if
+        that is not what the client has.
         """
-        self._open().add(_whole("node_id", node_id), address, _role(role), force)
+        admin = self._open()
+        if timeout is not None:
+            admin = _native.Admin(self._config, timeout)
+        admin.add(_whole("node_id", node_id), address, _role(role), force)
 
     def assign(self, node_id: int, role: int) -> None:
         """Give a member another role."""
         self._open().assign(_whole("node_id", node_id), _role(role))
 
-    def remove(self, node_id: int) -> None:
-        """Remove a member; an id that is none is no error. A leader hands over first."""
-        self._open().remove(_whole("node_id", node_id))
+    def remove(self, node_id: int, *, force: bool = False) -> None:
+        """Remove a member; an id that is none is no error. A leader hands over first.
+
+        Refused for the last voter, and where of the voters that stay no majority answers, unless
+        `force`.
+        """
+        self._open().remove(_whole("node_id", node_id), force)
 
     def transfer(self, node_id: int = 0) -> None:
         """Make another voter the leader; 0 lets the leader choose."""
@@ -168,9 +185,25 @@ class Client:
         """Set the weight of a node, the leader by default; it is kept in that node's memory."""
         self._open().set_weight(_whole("weight", weight), address)
 
-    def dump(self, database: str) -> dict[str, bytes]:
-        """Return the files of a database, by name; the leader stands still while it copies."""
-        return self._open().dump(database)
+    def dump(self, database: str, *, address: str | None = None) -> dict[str, bytes]:
+        """Return the files of a database, by name; the leader stands still while it copies.
+
+        With `address` they are those of that node, whose copy may lag behind.
+        """
+        return self._open().dump(database, address)
+
+    def forget_tokens(self, database: str, older_than: float) -> int:
+        """Forget tokens of `run_transaction` that are older, in seconds; return how many.
+
+        Who uses one of these again has its transaction run again.
+        """
+        with self.connect(database) as connection:
+            try:
+                return connection.execute(FORGET, (older_than,)).rowcount
+            except exceptions.OperationalError as error:
+                if not is_missing_table(error):
+                    raise
+                return 0
 
     def connect(self, database: str | None = None, **options_: Any) -> Connection:
         """Open a connection to a database of this cluster; options as for `dqlite.connect`."""
@@ -179,7 +212,10 @@ class Client:
 
     def connection_targets(self) -> list[Host]:
         """Addresses in the order in which to try them."""
-        return list(self._admin.hosts)
+        known = self._admin.hosts
+        if isinstance(self._given, list):  # sockets among them, which have no address as text
+            return [*self._given, *known[len(self._given) :]]
+        return list(known)
 
     def connection_tls(self) -> TLS | bool | None:
         """Certificates to connect with, if they were given."""

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from dqlite import _native, _rerun, _script, exceptions
+from dqlite._beside import Beside
 from dqlite._control import Control, SessionMode
-from dqlite._core import RUN, Core
+from dqlite._core import RUN
 from dqlite._cursor import Gathered
 from dqlite._lexed import lexed
 from dqlite._options import BYTES_MAX, TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params, one_set
 from dqlite.cursor import Cursor
 from dqlite.rows import RowFactory, Shape, record_row
+from dqlite.statement import PreparedStatement
 from dqlite.transaction import Mode, Transaction, begin
 
 if TYPE_CHECKING:
     from dqlite import bulk
-    from dqlite._copy import BackupTarget
 
 T = TypeVar("T")
 
 _MANY: Final = frozenset({"insert", "replace", "update", "delete"})
 
 
-class Connection(Core):
+class Connection(Beside):
     """A connection to whichever node leads; threads may share it and take turns.
 
     A session that is lost outside a transaction is replaced at the next call. Reads are tried again
@@ -197,6 +198,25 @@ class Connection(Core):
         """Return one cell of the first row, or None if there is no row."""
         return self.perform(self._state.projections.cell(column), sql, args, timeout)
 
+    def fetchmany(
+        self, sql: str, sets: Iterable[Params], *, timeout: Timeout = ...
+    ) -> list[_native.Record]:
+        """Run a statement with each set of parameters, and return all rows of its RETURNING.
+
+        All or nothing, as `executemany`.
+        """
+        cursor = self.cursor().with_row_factory(record_row)
+        return cursor.executemany(sql, sets, timeout=timeout).fetchall()
+
+    def prepare(self, sql: str) -> PreparedStatement:
+        """Return a statement to run again and again; ProgrammingError if it is none."""
+        return PreparedStatement(self, sql)
+
+    def with_row_factory(self, row_factory: RowFactory | None) -> Connection:
+        """Set what cursors make of rows, and return this connection."""
+        self.row_factory = row_factory
+        return self
+
     def bulk_load(
         self,
         table: str,
@@ -239,15 +259,25 @@ class Connection(Core):
         self,
         mode: Mode = "immediate",
         *,
+        readonly: bool = False,
+        savepoint_name: str | None = None,
         force_rollback: bool = False,
         timeout: Timeout = ...,
     ) -> Transaction:
         """Return a block that commits at its end and rolls back after an exception.
 
         `mode` is that of BEGIN: ``"immediate"`` takes the write lock at once, ``"deferred"`` with
-        the first write. Inside another block it is a savepoint.
+        the first write. Inside another block it is a savepoint, called `savepoint_name` if that is
+        given. With `readonly` it is deferred, and a write in it a ProgrammingError.
         """
-        return Transaction(self, mode, force_rollback=force_rollback, timeout=timeout)
+        return Transaction(
+            self,
+            "deferred" if readonly else mode,
+            readonly=readonly,
+            savepoint_name=savepoint_name,
+            force_rollback=force_rollback,
+            timeout=timeout,
+        )
 
     def run_transaction(
         self,
@@ -310,45 +340,6 @@ class Connection(Core):
             return bool(self.fetchval("SELECT 1", timeout=timeout) == 1)
         except (exceptions.OperationalError, exceptions.ProtocolError):
             return False
-
-    def iterdump(self, *, filter: str | None = None) -> Iterator[str]:
-        """Yield the database as SQL text, line by line, as stdlib ``sqlite3`` does.
-
-        Reads inside one transaction, so that all lines are of one moment. `filter` is a LIKE
-        pattern for names.
-        """
-        from dqlite import _copy  # noqa: PLC0415 - it needs sqlite3, which few programs want
-
-        return _copy.iterdump(self, filter)
-
-    def backup(
-        self,
-        target: BackupTarget,
-        *,
-        pages: int = -1,
-        progress: Callable[[int, int, int], object] | None = None,
-        name: str = "main",
-        sleep: float = 0.25,
-    ) -> None:
-        """Copy the database into a ``sqlite3.Connection`` or a file.
-
-        The leader's committed state is fetched whole, then copied by Python's own ``sqlite3``:
-        `pages`, `progress` ``(status, remaining, total)`` and `sleep` (seconds) are those of its
-        ``backup``. A file is written beside `target` and renamed when it is complete.
-        """
-        from dqlite import _copy  # noqa: PLC0415 - it needs sqlite3, which few programs want
-
-        _copy.backup(self, target, pages=pages, progress=progress, name=name, sleep=sleep)
-
-    def serialize(self, *, name: str = "main") -> bytes:
-        """Return the database file, ready for ``sqlite3.Connection.deserialize``."""
-        from dqlite import _copy  # noqa: PLC0415 - it needs sqlite3, which few programs want
-
-        return _copy.serialize(self, name)
-
-    def set_trace_callback(self, callback: Callable[[str], object] | None) -> None:
-        """Have `callback` called with each statement before it is sent; None for an end."""
-        self._trace = callback
 
     def close(self) -> None:
         """Drop the session; an open transaction is rolled back by that. Idempotent."""
@@ -439,6 +430,7 @@ def connect(
     target: Target | None = None,
     /,
     *,
+    hosts: Sequence[str] | None = None,
     database: str | None = None,
     timeout: Timeout = ...,
     tls: TLS | bool | None = None,
@@ -461,14 +453,14 @@ def connect(
         conn = dqlite.connect("dqlite://h1:9001,h2:9001/app")
         with dqlite.connect(["h1:9001", "h2:9001"], database="app") as conn: ...
 
-    `target` is a URL, ``host:port``, a list of these, a `Node` or a `Client`; without it the
-    environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is the
-    deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
-    including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
-    taken; all in seconds. `autocommit` and `isolation_level` are those of `dqlite.dbapi.connect`,
-    `row_factory` is what cursors make of rows. With `reconnect` off the connection ends with its
-    first session. `on_connect` is called with each new session, as a connection of its own, before
-    anything else is sent: the place for ``PRAGMA foreign_keys = ON``.
+    `target` is a URL, ``host:port``, a list of these, a `Node` or a `Client`; without it `hosts`,
+    else the environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is
+    the deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader
+    search including dial and OPEN (10); `busy_timeout` says how long to try again when the write
+    lock is taken; all in seconds. `autocommit` and `isolation_level` are those of
+    `dqlite.dbapi.connect`, `row_factory` is what cursors make of rows. With `reconnect` off the
+    connection ends with its first session. `on_connect` is called with each new session, as a
+    connection of its own, before anything else is sent: the place for ``PRAGMA foreign_keys = ON``.
 
     A statement that succeeds a second time is kept prepared in the session, up to
     `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
@@ -478,7 +470,7 @@ def connect(
     """
     connection = Connection(
         options(
-            target,
+            hosts if target is None else target,
             database=database,
             timeout=timeout,
             tls=tls,

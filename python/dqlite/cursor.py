@@ -40,6 +40,11 @@ class Cursor(Rows):
         """The connection it was made by."""
         return self._connection
 
+    def with_row_factory(self, row_factory: RowFactory | None) -> Cursor:
+        """Set what is made of rows from the next statement on, and return this cursor."""
+        self.row_factory = row_factory
+        return self
+
     def execute(self, sql: str, params: Params = (), /, *, timeout: Timeout = ...) -> Cursor:
         """Run one statement, forget the rows of the one before, and return this cursor."""
         self._check()

@@ -47,8 +47,6 @@ import enum
 import sys
 from typing import Any, Final, Literal, TypeAlias
 
-from dqlite import _native
-
 if sys.version_info >= (3, 11):
     _TimeoutError = TimeoutError
 else:  # there asyncio.TimeoutError is a class of its own, and callers catch that one
@@ -164,7 +162,9 @@ class Error(Exception):
         self.message = message
         self.raw_message = (message if raw_message is None else raw_message)[:MESSAGE_CHARS_MAX]
         self.code = code
-        if code is not None:
+        if code is not None and "sqlite_errorname" not in attributes:
+            from dqlite import _native  # noqa: PLC0415 - this module needs nothing to be imported
+
             self.sqlite_errorname = _native.code_name(code)
         for name, value in attributes.items():
             if name.startswith("_") or not hasattr(type(self), name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dqlite import exceptions
 from dqlite._options import Timeout
@@ -25,6 +25,15 @@ def begin(mode: Mode) -> str:
     return f"BEGIN {mode.upper()}"
 
 
+def quoted(name: str) -> str:
+    """Return the name of a savepoint as SQL has it; ProgrammingError for none."""
+    given: Any = name
+    if not isinstance(given, str) or not name or "\0" in name:
+        text = f"a savepoint needs a name, got {name!r}"
+        raise exceptions.ProgrammingError(text, outcome="not_sent")
+    return '"' + name.replace('"', '""') + '"'
+
+
 def savepoint() -> str:
     """Return a name that no other savepoint of this process has."""
     return f"dqlite_{next(_SAVEPOINTS)}"
@@ -43,11 +52,20 @@ class Transaction:
     """
 
     def __init__(
-        self, connection: Connection, mode: Mode, *, force_rollback: bool, timeout: Timeout
+        self,
+        connection: Connection,
+        mode: Mode,
+        *,
+        readonly: bool = False,
+        savepoint_name: str | None = None,
+        force_rollback: bool,
+        timeout: Timeout,
     ) -> None:
         """Made by `Connection.transaction`; nothing is sent."""
         self._begin = begin(mode)
         self._connection = connection
+        self._readonly = readonly
+        self._name = None if savepoint_name is None else quoted(savepoint_name)
         self._force_rollback = force_rollback
         self._timeout = timeout
         self._block: object | None = None
@@ -61,13 +79,14 @@ class Transaction:
             raise exceptions.InterfaceError(text)
         self._block = self._connection.enter_block(self._timeout)
         inside = self._block is None or self._connection.in_transaction
-        self._savepoint = savepoint() if inside else None
+        self._savepoint = (self._name or savepoint()) if inside else None
         try:
             self._send(f"SAVEPOINT {self._savepoint}" if inside else self._begin)
         except BaseException:
             self._leave()
             raise
         self._open = True
+        self._connection.readonly += self._readonly
 
     def commit(self) -> None:
         """Send COMMIT (RELEASE for a savepoint); if that fails, roll back and raise."""
@@ -136,6 +155,8 @@ class Transaction:
             raise exceptions.InterfaceError(text)
 
     def _leave(self) -> None:
+        if self._open:
+            self._connection.readonly -= self._readonly
         self._open = False
         block, self._block = self._block, None
         if block is not None:

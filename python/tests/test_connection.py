@@ -484,6 +484,7 @@ def test_malformed_targets(target):
         {"timeout": 0},
         {"timeout": -1},
         {"timeout": math.nan},
+        {"timeout": "5"},
         {"connect_timeout": 0},
         {"connect_timeout": math.inf},
         {"types": "guess"},

@@ -99,8 +99,14 @@ impl Admin {
         self.ask(py, move |admin| admin.assign(node_id, role))
     }
 
-    fn remove(&self, py: Python<'_>, node_id: u64) -> PyResult<()> {
-        self.ask(py, move |admin| admin.remove(node_id))
+    #[pyo3(signature = (node_id, force=false))]
+    fn remove(&self, py: Python<'_>, node_id: u64, force: bool) -> PyResult<()> {
+        self.ask(py, move |admin| {
+            if force {
+                admin.forced();
+            }
+            admin.remove(node_id)
+        })
     }
 
     /// 0 lets the leader choose.
@@ -126,9 +132,18 @@ impl Admin {
         })
     }
 
-    /// The files of a database, by name.
-    fn dump<'py>(&self, py: Python<'py>, database: String) -> PyResult<Bound<'py, PyDict>> {
-        let files = self.ask(py, move |admin| admin.dump(&database))?;
+    /// The files of a database, by name; of the leader, or the node at that address.
+    #[pyo3(signature = (database, address=None))]
+    fn dump<'py>(
+        &self,
+        py: Python<'py>,
+        database: String,
+        address: Option<String>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let files = self.ask(py, move |admin| match address {
+            Some(address) => admin.dump_from(&address, &database),
+            None => admin.dump(&database),
+        })?;
         let dict = PyDict::new(py);
         for file in files {
             dict.set_item(file.name, PyBytes::new(py, &file.content))?;

@@ -9,9 +9,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dqlite import _native, exceptions
+from dqlite._control import check_reads
+from dqlite._lexed import lexed
 from dqlite._options import Options, Timeout, seconds_left
 from dqlite._retry import Attempts
 from dqlite._state import STILL_OPEN, State, conflict_may_have_ended
+from dqlite._watch import Logger, Watch
 from dqlite.aio import _loop
 from dqlite.aio._many import Sets, perform_many
 
@@ -35,6 +38,10 @@ class Core(State):
         """Start without a session; nothing is sent."""
         self.lane = _native.Lane(_BLOCKS, options.timeout)
         super().__init__(options)
+        self.readonly = 0
+        """How many blocks around the running task may only read."""
+        self.loggers: list[Logger] = []
+        self.trace: Callable[[str], object] | None = None
         self._block: object | None = None
         self._loop: _loop.Loop | None = None
         self.on_connect: Callable[[Core], Awaitable[None]] | None = None
@@ -47,7 +54,23 @@ class Core(State):
     def mark(self, *, broken: bool) -> None:
         """Note whether the open transaction can only be rolled back."""
         super().mark(broken=broken)
-        self.lane.shut(broken or self.closed)
+        self.choose_way()
+
+    def choose_way(self) -> None:
+        """Let statements take the short way where nothing stands in it, and nobody looks."""
+        looks = self.trace is not None or bool(self.loggers)
+        self.lane.shut(self.broken or self.closed or self.readonly > 0 or looks)
+
+    def unwatch(self) -> None:
+        """Let nobody look any more."""
+        if self.trace is not None or self.loggers:
+            self.trace, self.loggers = None, []
+            self.choose_way()
+
+    def count_readers(self, more: int) -> None:
+        """Enter or leave a block that may only read. For transactions."""
+        self.readonly += more
+        self.choose_way()
 
     async def perform(
         self,
@@ -63,12 +86,35 @@ class Core(State):
         """
         seconds = self.options.timeout if timeout is ... else timeout
         deadline = None if seconds is None else monotonic() + seconds
+        begun = monotonic() if self.loggers else 0.0
         await _loop.checkpoint()
         inside = await self.take_turn(seconds)
         try:
+            if self.readonly:
+                check_reads(*lexed(sql))
+            if self.trace is not None:
+                self.trace(sql)
+            if begun:
+                return await self._watched(Watch(sql, args, begun), projection, sql, args, deadline)
             return await self._attempt(projection, sql, args, deadline, None)
         finally:
             self.lane.give(inside)
+
+    async def _watched(
+        self,
+        watch: Watch,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        deadline: float | None,
+    ) -> Any:
+        try:
+            answer = await self._attempt(projection, sql, args, deadline, None)
+        except exceptions.Error as error:
+            watch.over(self.loggers, self.address, error=error)
+            raise
+        watch.over(self.loggers, self.address, answer)
+        return answer
 
     async def recover(  # noqa: PLR0917 - the call it goes on with
         self,

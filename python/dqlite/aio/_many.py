@@ -7,6 +7,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from dqlite import _native, exceptions
+from dqlite._control import check_reads
+from dqlite._lexed import lexed
 from dqlite._options import Timeout, seconds_left
 from dqlite._parameters import Params
 from dqlite.aio.transaction import Transaction
@@ -31,6 +33,8 @@ async def perform_many(
     """
     seconds = core.options.timeout if timeout is ... else timeout
     deadline = None if seconds is None else monotonic() + seconds
+    if core.readonly:
+        check_reads(*lexed(sql))
     block = Transaction(core, "immediate", force_rollback=False, timeout=seconds)
     await block.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -71,18 +72,25 @@ class Client:
         return members
 
     async def add(
-        self, node_id: int, address: str, role: int = Role.SPARE, *, force: bool = False
+        self,
+        node_id: int,
+        address: str,
+        role: int = Role.SPARE,
+        *,
+        force: bool = False,
+        timeout: float | None = None,
     ) -> None:
         """Add a node that runs at `address`, then give it `role`; see `dqlite.Client.add`."""
-        await in_thread(lambda: self._sync.add(node_id, address, role, force=force))
+        add = partial(self._sync.add, force=force, timeout=timeout)
+        await in_thread(lambda: add(node_id, address, role))
 
     async def assign(self, node_id: int, role: int) -> None:
         """Give a member another role."""
         await in_thread(lambda: self._sync.assign(node_id, role))
 
-    async def remove(self, node_id: int) -> None:
-        """Remove a member; an id that is none is no error. A leader hands over first."""
-        await in_thread(lambda: self._sync.remove(node_id))
+    async def remove(self, node_id: int, *, force: bool = False) -> None:
+        """Remove a member; see `dqlite.Client.remove`."""
+        await in_thread(lambda: self._sync.remove(node_id, force=force))
 
     async def transfer(self, node_id: int = 0) -> None:
         """Make another voter the leader; 0 lets the leader choose."""
@@ -96,9 +104,13 @@ class Client:
         """Set the weight of a node, the leader by default; it is kept in that node's memory."""
         await in_thread(lambda: self._sync.set_weight(weight, address))
 
-    async def dump(self, database: str) -> dict[str, bytes]:
-        """Return the files of a database, by name; the leader stands still while it copies."""
-        return await in_thread(lambda: self._sync.dump(database))
+    async def dump(self, database: str, *, address: str | None = None) -> dict[str, bytes]:
+        """Return the files of a database, by name; see `dqlite.Client.dump`."""
+        return await in_thread(lambda: self._sync.dump(database, address=address))
+
+    async def forget_tokens(self, database: str, older_than: float) -> int:
+        """Forget tokens of `run_transaction` that are older, in seconds; return how many."""
+        return await in_thread(lambda: self._sync.forget_tokens(database, older_than))
 
     def connect(self, database: str | None = None, **options: Any) -> Connecting:
         """Open a connection to a database of this cluster; options as for `dqlite.aio.connect`."""

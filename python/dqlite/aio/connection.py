@@ -13,13 +13,14 @@ from collections.abc import (
     Sequence,
 )
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from dqlite import _native, _script, exceptions
+from dqlite import _native, _script
 from dqlite._options import BYTES_MAX, TLS, Options, Target, Timeout, Types, options
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
 from dqlite.aio import _loop
+from dqlite.aio._beside import Beside, refuse_released
 from dqlite.aio._core import Core
 from dqlite.aio._rerun import run_transaction
 from dqlite.aio.cursor import Cursor, Execution, gathered
@@ -34,13 +35,7 @@ if TYPE_CHECKING:
 _CHANGED: Final = _native.Projection("all", "tuple", "raw")
 
 
-def refuse_released(*_args: Any) -> NoReturn:
-    """Raise: a connection that was given back is nobody's."""
-    text = "connection was released to its pool"
-    raise exceptions.InterfaceError(text)
-
-
-class Connection:
+class Connection(Beside):
     """A connection to whichever node leads, for the tasks of one event loop, or one run of trio.
 
     Calls run one after the other in the order in which they were made; parallel work needs a pool.
@@ -60,16 +55,10 @@ class Connection:
         on_lost: Callable[[Core], None] | None = None,
     ) -> None:
         """Made by `connect` and by the pool."""
-        self._lent: Core | None = core
+        super().__init__(core)
         self._on_lost = on_lost
         self._submit = core.lane.submit
         self.row_factory = row_factory
-
-    @property
-    def _core(self) -> Core:
-        if self._lent is None:
-            refuse_released()
-        return self._lent
 
     @property
     def row_factory(self) -> RowFactory | None:
@@ -86,33 +75,10 @@ class Connection:
         self._cell = _native.Projection("value", types=types)
         self._result = _native.Projection("stream", shape or "tuple", types)
 
-    @property
-    def database(self) -> str:
-        """The name of the database."""
-        return self._core.options.config.database
-
-    @property
-    def name(self) -> str:
-        """The name given to `connect`, else that of the database."""
-        return self._core.options.name
-
-    @property
-    def address(self) -> str | None:
-        """The node of the current session, or None."""
-        return self._core.address
-
-    @property
-    def session_number(self) -> int:
-        """1 for the first session with a server, one more after each reconnect."""
-        return self._core.session_number
-
-    def is_closed(self) -> bool:
-        """Whether `close` or `terminate` was called, or the pool has it back."""
-        return self._lent is None or self._lent.closed
-
-    def is_in_transaction(self) -> bool:
-        """Whether a transaction is open, going by what the server answered."""
-        return self._core.in_transaction
+    def with_row_factory(self, row_factory: RowFactory | None) -> Connection:
+        """Set what it makes of rows, and return this connection."""
+        self.row_factory = row_factory
+        return self
 
     async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[Any]:
         """Return all rows::
@@ -129,7 +95,7 @@ class Connection:
                 rows = await self._core.recover(error, future, self._all, sql, args, timeout)
         return rows if self._made is None else list(gathered(rows, self._made))
 
-    fetchall = fetch
+    fetchall = execute_fetchall = fetch
 
     async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> Any:
         """Return the first row, or None if there is none."""
@@ -272,15 +238,25 @@ class Connection:
         self,
         mode: Mode = "immediate",
         *,
+        readonly: bool = False,
+        savepoint_name: str | None = None,
         force_rollback: bool = False,
         timeout: Timeout = ...,
     ) -> Transaction:
         """Return a block that commits at its end and rolls back after an exception.
 
         `mode` is that of BEGIN: ``"immediate"`` takes the write lock at once, ``"deferred"`` with
-        the first write. Inside another block it is a savepoint.
+        the first write. Inside another block it is a savepoint, called `savepoint_name` if that is
+        given. With `readonly` it is deferred, and a write in it a ProgrammingError.
         """
-        return Transaction(self._core, mode, force_rollback=force_rollback, timeout=timeout)
+        return Transaction(
+            self._core,
+            "deferred" if readonly else mode,
+            readonly=readonly,
+            savepoint_name=savepoint_name,
+            force_rollback=force_rollback,
+            timeout=timeout,
+        )
 
     async def run_transaction(
         self,
@@ -325,6 +301,8 @@ class Connection:
     def give_back(self) -> Core | None:
         """Part from what the pool lent; afterwards any use is an InterfaceError. For the pool."""
         core, self._lent = self._lent, None
+        if core is not None:
+            core.unwatch()
         self._submit = refuse_released
         return core
 
@@ -403,6 +381,7 @@ def connect(
     target: Target | None = None,
     /,
     *,
+    hosts: Sequence[str] | None = None,
     database: str | None = None,
     timeout: Timeout = ...,
     tls: TLS | bool | None = None,
@@ -423,11 +402,11 @@ def connect(
         conn = await dqlite.aio.connect("dqlite://h1:9001,h2:9001/app")
         async with dqlite.aio.connect(["h1:9001", "h2:9001"], database="app") as conn: ...
 
-    `target` is a URL, ``host:port``, a list of these, a `Node` or a `Client`; without it the
-    environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is the
-    deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader search
-    including dial and OPEN (10); `busy_timeout` says how long to try again when the write lock is
-    taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
+    `target` is a URL, ``host:port``, a list of these, a `Node` or a `Client`; without it `hosts`,
+    else the environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is
+    the deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader
+    search including dial and OPEN (10); `busy_timeout` says how long to try again when the write
+    lock is taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
     connection ends with its first session. `on_connect` is called with each new session, as a
     connection of its own, before anything else is sent, and awaited if it is a coroutine function:
     the place for ``PRAGMA foreign_keys = ON``.
@@ -439,7 +418,7 @@ def connect(
     cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
     checked = options(
-        target,
+        hosts if target is None else target,
         database=database,
         timeout=timeout,
         tls=tls,

@@ -61,6 +61,13 @@ class PreparedStatement:
         """Do `Connection.executemany`."""
         return await self._connection.executemany(self._sql, sets, timeout=timeout)
 
+    async def close(self) -> None:
+        """Do nothing: what a session keeps prepared is its own business."""
+
     def cursor(self, *args: Any, prefetch: int | None = None) -> Cursor:
         """Do `Connection.cursor`."""
         return self._connection.cursor(self._sql, *args, prefetch=prefetch)
+
+    def __repr__(self) -> str:
+        """Show the text."""
+        return f"<dqlite.aio.PreparedStatement {self._sql!r}>"

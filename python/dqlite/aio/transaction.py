@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from dqlite import _native, exceptions
 from dqlite._options import Timeout
 from dqlite.aio import _loop
-from dqlite.transaction import Mode, begin, savepoint
+from dqlite.transaction import Mode, begin, quoted, savepoint
 
 if TYPE_CHECKING:
     from dqlite.aio._core import Core
@@ -30,10 +30,21 @@ class Transaction:
     COMMIT is lost: AmbiguousCommitError.
     """
 
-    def __init__(self, core: Core, mode: Mode, *, force_rollback: bool, timeout: Timeout) -> None:
+    def __init__(
+        self,
+        core: Core,
+        mode: Mode,
+        *,
+        readonly: bool = False,
+        savepoint_name: str | None = None,
+        force_rollback: bool,
+        timeout: Timeout,
+    ) -> None:
         """Made by `Connection.transaction`; nothing is sent."""
         self._begin = begin(mode)
         self._core = core
+        self._readonly = readonly
+        self._name = None if savepoint_name is None else quoted(savepoint_name)
         self._force_rollback = force_rollback
         self._timeout = timeout
         self._block: object | None = None
@@ -52,13 +63,15 @@ class Transaction:
             raise exceptions.InterfaceError(text)
         self._block = await self._core.enter_block(self._timeout)
         inside = self._block is None or self._core.in_transaction
-        self._savepoint = savepoint() if inside else None
+        self._savepoint = (self._name or savepoint()) if inside else None
         try:
             await self._send(f"SAVEPOINT {self._savepoint}" if inside else self._begin)
         except BaseException:
             self._leave()
             raise
         self._open = True
+        if self._readonly:
+            self._core.count_readers(1)
 
     async def commit(self) -> None:
         """Send COMMIT (RELEASE for a savepoint); if that fails, roll back and raise."""
@@ -119,6 +132,8 @@ class Transaction:
             raise exceptions.InterfaceError(text)
 
     def _leave(self) -> None:
+        if self._open and self._readonly:
+            self._core.count_readers(-1)
         self._open = False
         block, self._block = self._block, None
         if block is not None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from dqlite.sqlalchemy._address import register_node, url
 from dqlite.sqlalchemy.aio import DqliteDialect_aio
@@ -34,6 +34,7 @@ __all__ = [
     "DqliteCompiler",
     "DqliteDialect",
     "DqliteDialect_aio",
+    "Insert",
     "dialect",
     "dialect_aio",
     "insert",

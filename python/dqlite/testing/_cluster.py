@@ -21,6 +21,7 @@ T = TypeVar("T")
 PATIENCE_S: Final = 30.0
 """How long everything here waits at most, unless it is told otherwise."""
 _PAUSE_S: Final = 0.02
+_REST_S: Final = 0.2
 
 
 class Cluster:
@@ -101,6 +102,24 @@ class Cluster:
         """
         return self._signal(node, signal.SIGKILL)
 
+    def kill_leader(self) -> Node:
+        """Do `kill` to the node that leads."""
+        return self.kill()
+
+    def idle(self, within: float = PATIENCE_S) -> bool:
+        """Whether the nodes come to rest within so many seconds: nothing computes there any more.
+
+        That is the proof that a statement has ended which was given up.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            before = self._computed()
+            time.sleep(_REST_S)
+            if self._computed() - before < _REST_S / 2:
+                return True
+            if time.monotonic() > deadline:
+                return False
+
     def pause(self, node: Node | None = None) -> Node:
         """Stop the process of a node, by default the leader's, as a debugger would."""
         return self._signal(node, signal.SIGSTOP)
@@ -135,6 +154,15 @@ class Cluster:
     def _voters(self) -> int:
         with self.client() as client:
             return sum(member.role == Role.VOTER for member in client.cluster())
+
+    def _computed(self) -> float:
+        """Seconds of processor time of all nodes together."""
+        total = 0.0
+        for pid in [node.pid for node in self.nodes]:
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return total
 
     def _signal(self, node: Node | None, number: signal.Signals) -> Node:
         chosen = self.wait_for_leader() if node is None else node

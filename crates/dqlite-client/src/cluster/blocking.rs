@@ -102,6 +102,12 @@ impl Admin {
         super::files(response, &from)
     }
 
+    /// The files of a database, from the node at that address, whose copy may lag behind.
+    pub fn dump_from(&self, address: &str, database: &str) -> Result<Vec<File>> {
+        let response = self.ask_node(address, &Request::Dump { name: database })?;
+        super::files(response, address)
+    }
+
     /// The files of a database as they come, from the leader, each into the writer that `open`
     /// makes of its name and size; returns how many bytes there were. No more of it is held than
     /// has just arrived. The configuration's `timeout` bounds each wait, not the whole.
