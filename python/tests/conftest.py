@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 import dqlite
+from dqlite import wire
 
 # `make` names the engine; who calls pytest by hand gets the checkout's all the same.
 os.environ.setdefault("DQLITE_ENGINE", str(Path(__file__).parents[2] / ".engine"))
@@ -123,6 +126,96 @@ class Trio:
         assert leader.pid is not None
         os.kill(leader.pid, signal.SIGKILL)
         return leader
+
+
+class Relay:
+    """A Unix socket before a node, for `connect`: it hears what clients say, and does harm."""
+
+    def __init__(self, path: Path, node: str) -> None:
+        self._path, self._node = str(path), node
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self._path)
+        self._listener.listen()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.heard = bytearray()
+        """What clients have sent."""
+        self.poison: bytes | None = None
+        """A client that says this is cut off."""
+        self.left = 1 << 40
+        """After so many bytes from the node a client is cut off."""
+        self.swallows = False
+        """The next answer is lost, and its client cut off."""
+        self.flows = threading.Event()
+        """Without it nothing is read of what clients send."""
+        self.flows.set()
+
+    def connection_targets(self) -> list[tuple[str, str]]:
+        return [(self._path, self._node)]
+
+    def requests(self) -> list[str]:
+        """The names of the requests of the only session, behind its OPEN."""
+        names = [message.name for message in wire.decode(bytes(self.heard), "requests")]
+        return names[names.index("OPEN") + 1 :]
+
+    def close(self) -> None:
+        self.flows.set()
+        self._listener.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        host, _, port = self._node.rpartition(":")
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            node = socket.create_connection((host, int(port)))
+            for source, sink, change in (
+                (client, node, self._said),
+                (node, client, self._answered),
+            ):
+                thread = threading.Thread(target=self._pass, args=(source, sink, change))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        change: Callable[[bytes], tuple[bytes, bool]],
+    ) -> None:
+        with contextlib.suppress(OSError), source:
+            while data := source.recv(65536):
+                data, goes_on = change(data)
+                sink.sendall(data)
+                if not goes_on:
+                    source.shutdown(socket.SHUT_RDWR)
+                    break
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def _said(self, data: bytes) -> tuple[bytes, bool]:
+        self.flows.wait(60)
+        self.heard += data
+        return (b"", False) if self.poison is not None and self.poison in data else (data, True)
+
+    def _answered(self, data: bytes) -> tuple[bytes, bool]:
+        if self.swallows:
+            self.swallows = False
+            return b"", False
+        data, self.left = data[: max(self.left, 0)], self.left - len(data)
+        return data, self.left > 0
+
+
+@pytest.fixture
+def relay(server: dqlite.Node, tmp_path: Path) -> Iterator[Relay]:
+    """A relay before the shared node."""
+    relay = Relay(tmp_path / "relay", server.address)
+    yield relay
+    relay.close()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import multiprocessing
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -129,67 +128,17 @@ async def test_giant_rows(conn):
     assert rows[1] == (blob[:10], 1)
 
 
-class Cutter:
-    """A Unix socket before a node, which closes after so many bytes of the server's."""
-
-    def __init__(self, path, node) -> None:
-        self._path, self._node = str(path), node
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self._path)
-        self._listener.listen()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-        self.left = 1 << 40
-
-    def connection_targets(self):
-        return [(self._path, self._node)]
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        host, _, port = self._node.rpartition(":")
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            node = socket.create_connection((host, int(port)))
-            for source, sink, cut in ((client, node, False), (node, client, True)):
-                thread = threading.Thread(target=self._pass, args=(source, sink, cut))
-                self._threads.append(thread)
-                thread.start()
-
-    def _pass(self, source, sink, cut) -> None:
-        with contextlib.suppress(OSError), source:
-            while data := source.recv(4096):
-                if cut:
-                    data, self.left = data[: max(self.left, 0)], self.left - len(data)
-                sink.sendall(data)
-                if cut and self.left <= 0:
-                    break
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-
 @pytest.mark.parametrize("after", [1, 7, 8, 9, 40, 500, 4096, 50_000])
-async def test_server_closes_in_the_middle_of_a_frame(server, database, tmp_path, after):
-    cutter = Cutter(tmp_path / "cut", server.address)
-    try:
-        async with dqlite.aio.connect(cutter, database=database, reconnect=False) as conn:
-            assert await conn.fetchval("select 1") == 1
-            cutter.left = after
-            with pytest.raises(dqlite.ConnectionFailedError) as caught:
-                await conn.fetch(MANY.format(100_000))
-            assert caught.value.outcome in {"refused", "unknown"}
-        cutter.left = 1 << 40
-        async with dqlite.aio.connect(cutter, database=database) as conn:
-            assert await conn.fetchval("select 2") == 2
-    finally:
-        await asyncio.to_thread(cutter.close)
+async def test_server_closes_in_the_middle_of_a_frame(relay, database, after):
+    async with dqlite.aio.connect(relay, database=database, reconnect=False) as conn:
+        assert await conn.fetchval("select 1") == 1
+        relay.left = after
+        with pytest.raises(dqlite.ConnectionFailedError) as caught:
+            await conn.fetch(MANY.format(100_000))
+        assert caught.value.outcome in {"refused", "unknown"}
+    relay.left = 1 << 40
+    async with dqlite.aio.connect(relay, database=database) as conn:
+        assert await conn.fetchval("select 2") == 2
 
 
 @pytest.mark.parametrize(
@@ -201,35 +150,59 @@ async def test_server_closes_in_the_middle_of_a_frame(server, database, tmp_path
     ],
     ids=["read", "write", "failure"],
 )
-async def test_server_closes_at_every_byte_of_a_reply(server, database, tmp_path, sql):
-    cutter = Cutter(tmp_path / "cut", server.address)
+async def test_server_closes_at_every_byte_of_a_reply(relay, database, sql):
     options = {"database": database, "reconnect": False}
-    try:
-        async with dqlite.aio.connect(cutter, **options) as conn:
-            await conn.execute("create table t(a)")
-            before = cutter.left
-            with contextlib.suppress(dqlite.OperationalError):
+    async with dqlite.aio.connect(relay, **options) as conn:
+        await conn.execute("create table t(a)")
+        before = relay.left
+        with contextlib.suppress(dqlite.OperationalError):
+            await conn.execute(sql)
+        size = before - relay.left
+        assert size > 16
+    for after in range(size):
+        async with dqlite.aio.connect(relay, **options) as conn:
+            relay.left = after
+            with pytest.raises(dqlite.ConnectionFailedError) as caught:
                 await conn.execute(sql)
-            size = before - cutter.left
-            assert size > 16
-        for after in range(size):
-            async with dqlite.aio.connect(cutter, **options) as conn:
-                cutter.left = after
-                with pytest.raises(dqlite.ConnectionFailedError) as caught:
-                    await conn.execute(sql)
-                assert caught.value.outcome == ("unknown" if "insert" in sql else "refused")
-                assert conn.address is None
-            cutter.left = 1 << 40
-        with dqlite.connect(cutter, database=database) as sync:
-            for after in range(0, size, 5):
-                assert sync.fetchval("select 1") == 1
-                cutter.left = after
-                with contextlib.suppress(dqlite.Error):
-                    sync.execute(sql, timeout=0.5)
-                cutter.left = 1 << 40
-            assert sync.fetchval("select count(*) from t") >= 0
-    finally:
-        await asyncio.to_thread(cutter.close)
+            assert caught.value.outcome == ("unknown" if "insert" in sql else "refused")
+            assert conn.address is None
+        relay.left = 1 << 40
+    with dqlite.connect(relay, database=database) as sync:
+        for after in range(0, size, 5):
+            assert sync.fetchval("select 1") == 1
+            relay.left = after
+            with contextlib.suppress(dqlite.Error):
+                sync.execute(sql, timeout=0.5)
+            relay.left = 1 << 40
+        assert sync.fetchval("select count(*) from t") >= 0
+
+
+async def test_a_write_that_is_sent_in_part_ends_its_session_at_the_deadline(relay, database):
+    """The server waits for the rest of the frame: nobody else may write there.
+
+    As the last byte was never handed to the kernel, the write is known not to have happened.
+    """
+    large = bytes(32 << 20)
+    async with dqlite.aio.connect(relay, database=database) as conn:
+        await conn.execute("create table t(a)")
+        relay.flows.clear()
+        with pytest.raises(dqlite.StatementTimeoutError) as caught:
+            await conn.execute("insert into t values (?)", large, timeout=0.5)
+        assert caught.value.outcome is dqlite.Outcome.NOT_SENT
+        assert conn.address is None
+        relay.flows.set()
+        assert await conn.fetchval("select count(*) from t") == 0
+        assert conn.session_number == 2
+    with dqlite.connect(relay, database=database) as sync:
+        sync.fetchval("select 1")
+        relay.flows.clear()
+        with pytest.raises(dqlite.StatementTimeoutError) as caught:
+            sync.execute("insert into t values (?)", [large], timeout=0.5)
+        assert caught.value.outcome is dqlite.Outcome.NOT_SENT
+        assert sync.address is None
+        relay.flows.set()
+        assert sync.fetchval("select count(*) from t") == 0
+        assert sync.session_number == 2
 
 
 PRELOAD = """

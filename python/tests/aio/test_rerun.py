@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
-
 import pytest
 
 import dqlite
@@ -85,70 +81,21 @@ async def test_exceptions_of_the_function_pass(url):
         assert await conn.fetchval("select count(*) from t") == 0
 
 
-class Swallow:
-    """A Unix socket before a node, which swallows one answer and closes when it is told to."""
-
-    def __init__(self, path, node) -> None:
-        self._path, self._node = str(path), node
-        self.armed = False
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self._path)
-        self._listener.listen()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-
-    def connection_targets(self):
-        return [(self._path, self._node)]
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        host, _, port = self._node.rpartition(":")
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            node = socket.create_connection((host, int(port)))
-            for source, sink, back in ((client, node, False), (node, client, True)):
-                thread = threading.Thread(target=self._pass, args=(source, sink, back))
-                self._threads.append(thread)
-                thread.start()
-
-    def _pass(self, source, sink, back) -> None:
-        with contextlib.suppress(OSError), source:
-            while data := source.recv(4096):
-                if back and self.armed:
-                    self.armed = False
-                    break
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-
-async def test_a_commit_whose_answer_is_lost_takes_effect_once(server, database, tmp_path):
-    between = Swallow(tmp_path / "s", server.address)
+async def test_a_commit_whose_answer_is_lost_takes_effect_once(relay, database):
     runs = 0
 
     async def add(conn):
         nonlocal runs
         runs += 1
         await conn.execute("insert into t values (?)", runs)
-        between.armed = runs == 1
+        relay.swallows = runs == 1
         return runs
 
-    try:
-        async with dqlite.aio.connect(between, database=database) as conn:
-            await conn.execute("create table t(a)")
-            with pytest.raises(dqlite.AmbiguousCommitError):
-                await conn.run_transaction(add)
-            assert await conn.fetchval("select count(*) from t") == 1
-            runs = 0
-            assert await conn.run_transaction(add, token=new_token()) == 1
-            assert await conn.fetchval("select count(*) from t") == 2
-    finally:
-        between.close()
+    async with dqlite.aio.connect(relay, database=database) as conn:
+        await conn.execute("create table t(a)")
+        with pytest.raises(dqlite.AmbiguousCommitError):
+            await conn.run_transaction(add)
+        assert await conn.fetchval("select count(*) from t") == 1
+        runs = 0
+        assert await conn.run_transaction(add, token=new_token()) == 1
+        assert await conn.fetchval("select count(*) from t") == 2

@@ -3,87 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import threading
 import time
 
 import pytest
 
 import dqlite
 import dqlite.aio
-from dqlite import wire
 
 MANY = "with recursive n(i) as (select 1 union all select i + 1 from n limit {}) select i from n"
 
 
-class Listener:
-    """A Unix socket before a node: keeps what clients send, cuts them off after a word."""
-
-    def __init__(self, path, node) -> None:
-        self._path, self._node = str(path), node
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self._path)
-        self._listener.listen()
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-        self.heard = bytearray()
-        self.poison = None
-
-    def connection_targets(self):
-        return [(self._path, self._node)]
-
-    def requests(self):
-        """The names of the requests of the only session, behind its OPEN."""
-        names = [message.name for message in wire.decode(bytes(self.heard), "requests")]
-        return names[names.index("OPEN") + 1 :]
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        host, _, port = self._node.rpartition(":")
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            node = socket.create_connection((host, int(port)))
-            for source, sink, listens in ((client, node, True), (node, client, False)):
-                thread = threading.Thread(target=self._pass, args=(source, sink, listens))
-                self._threads.append(thread)
-                thread.start()
-
-    def _pass(self, source, sink, listens) -> None:
-        with contextlib.suppress(OSError), source:
-            while data := source.recv(65536):
-                if listens:
-                    self.heard += data
-                    if self.poison is not None and self.poison in data:
-                        source.shutdown(socket.SHUT_RDWR)
-                        break
-                sink.sendall(data)
-        with contextlib.suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
-
-
-@pytest.fixture
-def listener(server, tmp_path):
-    listener = Listener(tmp_path / "heard", server.address)
-    yield listener
-    listener.close()
-
-
-def asked(listener):
+def asked(relay):
     """The requests for statements."""
-    return [name for name in listener.requests() if name.startswith(("EXEC", "QUERY", "PREP"))]
+    return [name for name in relay.requests() if name.startswith(("EXEC", "QUERY", "PREP"))]
 
 
-async def test_a_repeated_statement_runs_by_its_id(listener, database):
-    async with dqlite.aio.connect(listener, database=database) as conn:
+async def test_a_repeated_statement_runs_by_its_id(relay, database):
+    async with dqlite.aio.connect(relay, database=database) as conn:
         await conn.execute("create table t(a)")
         for i in range(4):
             await conn.execute("insert into t values (?)", i)
@@ -93,11 +29,11 @@ async def test_a_repeated_statement_runs_by_its_id(listener, database):
     # Nobody waits for the preparation: what is asked before it is done goes as text.
     insert = ["EXEC_SQL", "EXEC_SQL", "PREPARE", "EXEC_SQL", "EXEC"]
     select = ["QUERY_SQL", "QUERY_SQL", "PREPARE", "QUERY_SQL", "QUERY"]
-    assert asked(listener) == ["EXEC_SQL", *insert, *select, "QUERY_SQL"]
+    assert asked(relay) == ["EXEC_SQL", *insert, *select, "QUERY_SQL"]
 
 
-def test_the_same_without_a_loop(listener, database):
-    with dqlite.connect(listener, database=database) as conn:
+def test_the_same_without_a_loop(relay, database):
+    with dqlite.connect(relay, database=database) as conn:
         conn.execute("create table t(a)")
         for i in range(4):
             conn.execute("insert into t values (?)", [i])
@@ -105,7 +41,7 @@ def test_the_same_without_a_loop(listener, database):
             assert conn.fetchval("select a from t where a = ?", i) == i
     insert = ["EXEC_SQL", "EXEC_SQL", "PREPARE", "EXEC", "EXEC"]
     select = ["QUERY_SQL", "QUERY_SQL", "PREPARE", "QUERY", "QUERY"]
-    assert asked(listener) == ["EXEC_SQL", *insert, *select]
+    assert asked(relay) == ["EXEC_SQL", *insert, *select]
 
 
 MANY_AT_ONCE = [
@@ -127,29 +63,29 @@ ONE_BY_ONE = [
 
 
 @pytest.mark.parametrize("sql", MANY_AT_ONCE + ONE_BY_ONE)
-async def test_plain_rows_go_many_at_once(listener, database, sql):
+async def test_plain_rows_go_many_at_once(relay, database, sql):
     sets = [{"a": n, "b": n} if ":a" in sql else (n, n) for n in range(1100)]
-    async with dqlite.aio.connect(listener, database=database) as conn:
+    async with dqlite.aio.connect(relay, database=database) as conn:
         await conn.execute("create table t(a, b)")
         done = await conn.executemany(sql, sets)
         assert done == (0 if "update" in sql else 2200 if "2)" in sql else 1100)
         assert await conn.fetchval("select count(*) from t") == done
     many = sql in MANY_AT_ONCE
-    assert asked(listener).count("PREPARE") == (2 if many else 1)
+    assert asked(relay).count("PREPARE") == (2 if many else 1)
     # 1,024 values to an execution, and the rest of the rows by themselves.
-    assert asked(listener).count("EXEC") == (2 + 76 if many else 1100)
+    assert asked(relay).count("EXEC") == (2 + 76 if many else 1100)
 
 
 @pytest.mark.parametrize("size", [0, 1, 3])
-async def test_so_many_statements_are_kept(listener, database, size):
-    async with dqlite.aio.connect(listener, database=database, statement_cache_size=size) as conn:
+async def test_so_many_statements_are_kept(relay, database, size):
+    async with dqlite.aio.connect(relay, database=database, statement_cache_size=size) as conn:
         for _ in range(3):
             for number in range(6):
                 for _ in range(3):
                     assert await conn.fetchval(f"select {number}") == number
         # What was sent before its answer has been heard.
         assert await conn.fetchval("select 'last'") == "last"
-    names = listener.requests()
+    names = relay.requests()
     assert ("PREPARE" in names) == (size > 0)
     assert names.count("PREPARE") - names.count("FINALIZE") == size
 
@@ -174,11 +110,11 @@ async def test_a_star_means_the_columns_of_today(url):
         assert conn.session_number == 1
 
 
-async def test_kept_statements_end_with_their_session(listener, database):
-    async with dqlite.aio.connect(listener, database=database) as conn:
+async def test_kept_statements_end_with_their_session(relay, database):
+    async with dqlite.aio.connect(relay, database=database) as conn:
         for _ in range(4):
             assert await conn.fetchval("select 1") == 1
-        listener.poison = b"select 'cut'"
+        relay.poison = b"select 'cut'"
         with pytest.raises(dqlite.ConnectionFailedError):
             await conn.fetchval("select 'cut'")
         for _ in range(4):
@@ -204,15 +140,15 @@ def _dies(conn, sql):
     return type(caught.value)
 
 
-def test_poison_is_not_sent_a_third_time(listener, database):
-    listener.poison = b"poison"
-    with dqlite.connect(listener, database=database) as conn:
+def test_poison_is_not_sent_a_third_time(relay, database):
+    relay.poison = b"poison"
+    with dqlite.connect(relay, database=database) as conn:
         # A read is sent again once: two sessions have died.
         assert issubclass(_dies(conn, "select 'poison'"), dqlite.ConnectionFailedError)
-        assert bytes(listener.heard).count(b"poison") == 2
+        assert bytes(relay.heard).count(b"poison") == 2
         for _ in range(3):
             assert _dies(conn, "select 'poison'") is dqlite.PoisonStatementError
-        assert bytes(listener.heard).count(b"poison") == 2
+        assert bytes(relay.heard).count(b"poison") == 2
         assert conn.fetchval("select 1") == 1
         # Another text is another statement.
         assert issubclass(_dies(conn, "select 'more poison'"), dqlite.ConnectionFailedError)
@@ -232,9 +168,9 @@ async def test_a_block_whose_transaction_a_conflict_ended_can_only_end(url):
         assert await conn.fetchval("select count(*) from s where b in (1, 3, 4)") == 0
 
 
-async def test_poison_in_a_pool(listener, database):
-    listener.poison = b"poison"
-    pool = dqlite.create_pool(listener, database=database, min_size=2, max_size=4)
+async def test_poison_in_a_pool(relay, database):
+    relay.poison = b"poison"
+    pool = dqlite.create_pool(relay, database=database, min_size=2, max_size=4)
     async with pool:
         for _ in range(3):
             with pytest.raises(dqlite.Error):
@@ -242,18 +178,18 @@ async def test_poison_in_a_pool(listener, database):
         with pytest.raises(dqlite.PoisonStatementError, match="not sent") as caught:
             await pool.execute("update t set a = 'poison'")
         assert caught.value.outcome == "not_sent"
-        assert bytes(listener.heard).count(b"poison") == 2
+        assert bytes(relay.heard).count(b"poison") == 2
         assert await pool.fetchval("select 1") == 1
 
 
-async def test_success_clears_a_suspect(listener, database):
-    async with dqlite.aio.connect(listener, database=database) as conn:
+async def test_success_clears_a_suspect(relay, database):
+    async with dqlite.aio.connect(relay, database=database) as conn:
         await conn.execute("create table t(a)")
         for _ in range(3):
-            listener.poison = b"insert"
+            relay.poison = b"insert"
             with pytest.raises(dqlite.OutcomeUnknownError):
                 await conn.execute("insert into t values (1)")
-            listener.poison = None
+            relay.poison = None
             await conn.execute("insert into t values (1)")
         assert await conn.fetchval("select count(*) from t") == 3
 
