@@ -177,9 +177,11 @@ class Dial:
 class Answer:
     """The future of a statement, awaited once.
 
-    Its task goes on within the wake-up that brings the answer.
+    Its task goes on within the wake-up that brings the answer. Made by `Lane.submit`, or before
+    for a statement that is sent later.
     """
 
+    def __new__(cls, event_loop: _loop.Loop, trio: bool) -> Answer: ...
     def __await__(self) -> Generator[Any, None, Any]: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __next__(self) -> Answer: ...
@@ -197,6 +199,10 @@ class Answer:
     def cancelled(self) -> bool: ...
     def result(self) -> Any: ...
     def exception(self) -> BaseException | None: ...
+    def set_result(self, value: Any) -> bool:
+        """Settle it; False if it was settled or cancelled before."""
+    def set_exception(self, error: BaseException) -> bool:
+        """Do the same with an error."""
 
 @final
 class Lane:
@@ -227,10 +233,12 @@ class Lane:
         sql: str,
         args: tuple[Any, ...],
         timeout: float | EllipsisType | None,
+        answer: Answer | None = None,
     ) -> Answer | None:
         """Take the turn and send a statement; None if that is not possible at once.
 
-        Success passes the turn on, an error leaves it with the caller.
+        `answer` is what another task awaits already. Success passes the turn on, an error leaves it
+        with the caller.
         """
 
 @final

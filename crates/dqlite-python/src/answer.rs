@@ -147,6 +147,20 @@ impl Answer {
 
 #[pymethods]
 impl Answer {
+    /// One that a statement is sent for later.
+    #[new]
+    fn made(event_loop: Py<PyAny>, trio: bool) -> Self {
+        Self::new(event_loop, trio)
+    }
+
+    fn set_result(slf: &Bound<'_, Self>, value: Py<PyAny>) -> bool {
+        Self::settle(slf, Ok(value))
+    }
+
+    fn set_exception(slf: &Bound<'_, Self>, error: Bound<'_, PyAny>) -> bool {
+        Self::settle(slf, Err(PyErr::from_value(error)))
+    }
+
     fn __await__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, PyAny>> {
         if !slf.get().trio {
             return Ok(slf.into_any());

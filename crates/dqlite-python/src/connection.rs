@@ -270,7 +270,7 @@ impl Connection {
         timeout: Option<f64>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let statement = Statement::of(slf.py(), statement::text(sql)?)?;
-        ready::submit(slf, *projection, statement, args, timeout, None)
+        ready::submit(slf, *projection, statement, args, timeout, None, None)
     }
 
     fn submit_many<'py>(

@@ -15,6 +15,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyEllipsis, PyString, PyTuple};
 
+use crate::answer::Answer;
 use crate::connection::Connection;
 use crate::projection::Projection;
 use crate::ready;
@@ -203,12 +204,14 @@ impl Lane {
     }
 
     /// Sends a statement by the short way; None where there is none, and nothing was done.
+    #[pyo3(signature = (projection, sql, args, timeout, answer = None))]
     fn submit<'py>(
         slf: &Bound<'py, Self>,
         projection: &Projection,
         sql: &Bound<'py, PyString>,
         args: &Bound<'py, PyTuple>,
         timeout: &Bound<'py, PyAny>,
+        answer: Option<Bound<'py, Answer>>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let (py, lane) = (slf.py(), slf.get());
         let (session, block, default) = {
@@ -244,6 +247,7 @@ impl Lane {
             args,
             timeout,
             Some(held),
+            answer,
         );
         if !matches!(sent, Ok(Some(_))) {
             lane.pass_on(py, inside);

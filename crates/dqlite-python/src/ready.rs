@@ -66,7 +66,8 @@ fn is_cancelled(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// Sends a statement; `None` if the session is closed or draining and nothing was sent. The turn
-/// is passed on with the answer if that is a success.
+/// is passed on with the answer if that is a success. Without `answer` it makes a new one, for the
+/// task that runs.
 pub(crate) fn submit<'py>(
     own: Own<'_, 'py>,
     projection: Projection,
@@ -74,16 +75,19 @@ pub(crate) fn submit<'py>(
     args: &Bound<'py, PyTuple>,
     timeout: Option<f64>,
     held: Option<Held>,
+    answer: Option<Bound<'py, Answer>>,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     let (py, connection) = (own.py(), own.get());
     connection.affinity.check_process(py)?;
     let params = encode::parameters(&statement, args, projection.is_strict())?;
     let event_loop = connection.affinity.check_loop(py)?;
     let trio = connection.affinity.is_trio();
-    if trio && is_cancelled(event_loop)? {
-        return Ok(None);
+    let future = match answer {
+        Some(answer) => answer,
+        None if trio && is_cancelled(event_loop)? => return Ok(None),
+        None => Bound::new(py, Answer::new(event_loop.clone().unbind(), trio))?,
     }
-    let future = Bound::new(py, Answer::new(event_loop.clone().unbind(), trio))?.into_any();
+    .into_any();
     if statement.is_empty() {
         let nothing = Call::nothing(py, &statement, projection, 0, 0)?;
         if let Some(held) = held {

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any
+from typing import Any, Final, NoReturn, TypeAlias
 
-from dqlite import exceptions
-from dqlite._options import Options, seconds_left
+from dqlite import _native, exceptions
+from dqlite._options import Options, Timeout, seconds_left
 from dqlite._pooling import Counters, Limits, crowded, full
 from dqlite.aio import _loop
 from dqlite.aio._core import Core
@@ -26,12 +26,26 @@ class _Member:
     initialised: int = 0
 
 
+Errand: TypeAlias = tuple[_native.Projection, str, tuple[Any, ...], Timeout]
+"""A statement: what is wanted of its answer, its text, its parameters, its time limit."""
+
+_YOURS: Final = object()
+"""What a waiter finds whose turn it is: its place says what it was given."""
+
+
 @dataclass(eq=False, slots=True)
 class _Place:
-    """A waiter; its future is given a connection or the right to open one."""
+    """A waiter, who is given a connection or, as None, the right to open one.
 
-    future: _loop.Pending
+    Its errand is sent on the connection as soon as it has one, so that no round of the loop passes
+    in between; the waiter then awaits the answer already.
+    """
+
+    answer: _native.Answer
+    since: float
     until: float | None
+    errand: Errand | None
+    member: _Member | None = None
 
 
 @dataclass(eq=False)
@@ -55,6 +69,7 @@ class Lender:
     _timer: _loop.Timer | None = None
     _tasks: set[_loop.Task] = field(default_factory=set["_loop.Task"])
     _bound: _loop.Loop | None = None
+    _trio: bool = False
     _lost_address: str | None = None
     _leaving: list[_loop.Pending] = field(default_factory=list["_loop.Pending"])
 
@@ -88,14 +103,11 @@ class Lender:
         """Give out an idle connection, if there is one, whatever has become of its session."""
         if self.closed or not self._idle or self.hooks is not None:
             return None
-        member = self._idle.pop()
-        self._lent[member.core] = member
-        self.counters.acquired += 1
-        return member.core
+        return self._enter(self._idle.pop())
 
     async def lend(self, timeout: float | None) -> Core:
         """Give out an idle connection or a new one; wait for one if there must be no more."""
-        self._bind()
+        loop = self._bind()
         deadline = None if timeout is None else monotonic() + timeout
         if self._idle:
             member = self._idle.pop()
@@ -103,16 +115,59 @@ class Lender:
             self.size += 1
             member = await self._open(deadline)
         else:
-            waited = await self._wait(timeout)
-            member = await self._open(deadline) if waited is None else waited
+            place = self._queue(loop, timeout, None)
+            try:
+                await place.answer
+            except BaseException as error:  # noqa: BLE001 - raises
+                self._miss(place, error, timeout)
+            member = place.member or await self._open(_deadline(loop, place))
+        if not self._is_prepared(member):
+            try:
+                await self._prepare(member, deadline)
+            except BaseException:
+                self._drop(member)
+                raise
+        return self._enter(member)
+
+    async def run(self, errand: Errand, timeout: float | None) -> Any:
+        """Run one statement on an idle connection, or on the first that becomes free."""
+        core = self.grab()
+        if core is None and self.hooks is None and self.size >= self.limits.max_size:
+            loop = self._bind()
+            place = self._queue(loop, timeout, errand)
+            try:
+                answer = await place.answer
+            except BaseException as error:  # noqa: BLE001 - goes on or raises
+                return await self._recover(place, error, timeout)
+            if place.member is not None:
+                core = place.member.core
+                if answer is not _YOURS:
+                    self.take_back(core)
+                    return answer
+            else:
+                core = self._enter(await self._open(_deadline(loop, place)))
+        if core is None:
+            core = await self.lend(timeout)
         try:
-            await self._prepare(member, deadline)
-        except BaseException:
-            self._drop(member)
-            raise
-        self._lent[member.core] = member
-        self.counters.acquired += 1
-        return member.core
+            future = core.lane.submit(*errand)
+            if future is None:
+                return await core.perform(*errand)
+            try:
+                return await future
+            except BaseException as error:  # noqa: BLE001 - goes on or raises
+                return await core.recover(error, future, *errand)
+        finally:
+            self.take_back(core)
+
+    async def _recover(self, place: _Place, error: BaseException, timeout: float | None) -> Any:
+        """Go on after the errand of a waiter has failed, if it was sent at all."""
+        if place.member is None or place.errand is None:
+            self._miss(place, error, timeout)
+        core = place.member.core
+        try:
+            return await core.recover(error, place.answer, *place.errand)
+        finally:
+            self.take_back(core)
 
     def take_back(self, core: Core) -> None:
         """Put a connection back; what it left open is undone in the background."""
@@ -156,7 +211,7 @@ class Lender:
             self._drop(self._idle.pop(0))
         while self.size < limits.max_size and (waiter := self._next_waiter()) is not None:
             self.size += 1
-            waiter.set_result(None)
+            self._serve(waiter, None)
 
     async def close(self, timeout: float | None = None) -> None:
         """Refuse further use, wait for what is lent, close everything."""
@@ -197,15 +252,18 @@ class Lender:
         for member in (*self._idle, *self._lent.values()):
             member.core.discard()
 
-    def _bind(self) -> None:
+    def _bind(self) -> _loop.Loop:
         loop = _loop.running()
-        if self._bound not in {None, loop}:
+        if self._bound is None:
+            self._bound = loop
+            self._trio = hasattr(loop, "wait_for")
+        elif self._bound is not loop:
             text = "pool is bound to a different event loop"
             raise exceptions.InterfaceError(text)
-        self._bound = loop
         if self.closed:
             text = "pool is closed"
             raise exceptions.InterfaceError(text)
+        return loop
 
     def _reserve_missing(self) -> int:
         missing = max(self.limits.min_size - self.size, 0)
@@ -236,6 +294,18 @@ class Lender:
             if self.hooks is not None:
                 await self.hooks.started(core)
 
+    def _enter(self, member: _Member) -> Core:
+        """Note that a connection is lent."""
+        self._lent[member.core] = member
+        self.counters.acquired += 1
+        return member.core
+
+    def _is_prepared(self, member: _Member) -> bool:
+        """Whether there is nothing to do for a borrower to get a session that is alive."""
+        core = member.core
+        known = self.hooks is None and member.initialised == core.session_number
+        return known and core.usable()
+
     async def _prepare(self, member: _Member, deadline: float | None) -> None:
         """See to it that a borrower gets a session that is alive, as far as one can tell."""
         await self._connect(member, deadline)
@@ -247,25 +317,52 @@ class Lender:
             text = "a new session did not pass the check of the pool"
             raise exceptions.ConnectionFailedError(text, stage="open")
 
-    async def _wait(self, timeout: float | None) -> _Member | None:
+    def _queue(self, loop: _loop.Loop, timeout: float | None, errand: Errand | None) -> _Place:
         if 0 < self.limits.max_waiting <= len(self._waiting):
             raise crowded(len(self._waiting))
-        loop = _loop.running()
-        place = _Place(loop.create_future(), None if timeout is None else loop.time() + timeout)
+        since = loop.time()
+        until = None if timeout is None else since + timeout
+        place = _Place(_native.Answer(loop, self._trio), since, until, errand)
         self._waiting.append(place)
-        begun = loop.time()
-        if place.until is not None:
-            self._alarm(loop, place.until)
+        if until is not None:
+            self._alarm(loop, until)
+        return place
+
+    def _serve(self, place: _Place, member: _Member | None) -> None:
+        """Give a waiter what it waits for."""
+        place.member = member
+        self._count_wait(place)
+        if member is None or place.errand is None:
+            place.answer.set_result(_YOURS)
+            return
+        core = self._enter(member)
         try:
-            return await place.future
-        except TimeoutError as error:
+            sent = core.lane.submit(*place.errand, place.answer)
+        except Exception:  # noqa: BLE001 - its owner meets it on the long way
+            sent = None
+        if sent is None:
+            place.answer.set_result(_YOURS)
+
+    def _miss(self, place: _Place, error: BaseException, timeout: float | None) -> NoReturn:
+        """Clear up after a waiter who gets no connection, and raise."""
+        self._count_wait(place)
+        if isinstance(error, TimeoutError):
             self.counters.timeouts += 1
             raise full(self.limits, len(self._lent), timeout) from error
-        except BaseException:
-            self._pass_on(place)
-            raise
-        finally:
-            self.counters.wait_seconds_total += loop.time() - begun
+        with contextlib.suppress(ValueError):
+            self._waiting.remove(place)
+        answer = place.answer
+        if answer.done() and not answer.cancelled() and answer.exception() is None:
+            # It was served at the same moment.
+            if place.member is None:
+                self._free_place()
+            else:
+                self._settle(place.member)
+        raise error
+
+    def _count_wait(self, place: _Place) -> None:
+        if self._bound is not None:
+            self.counters.wait_seconds_total += self._bound.time() - place.since
 
     def _alarm(self, loop: _loop.Loop, at: float) -> None:
         """See to it that waiters are looked after by then; one timer serves them all."""
@@ -278,33 +375,21 @@ class Lender:
         self._timer = None
         now, soonest = loop.time(), None
         for place in list(self._waiting):
-            if place.until is None or place.future.done():
+            if place.until is None or place.answer.done():
                 continue
             if place.until <= now:
                 self._waiting.remove(place)
-                place.future.set_exception(TimeoutError())
+                place.answer.set_exception(TimeoutError())
             else:
                 soonest = place.until if soonest is None else min(soonest, place.until)
         if soonest is not None:
             self._alarm(loop, soonest)
 
-    def _pass_on(self, place: _Place) -> None:
-        """Somebody gave up waiting, perhaps at the moment when it was served."""
-        with contextlib.suppress(ValueError):
-            self._waiting.remove(place)
-        future = place.future
-        if future.done() and not future.cancelled() and future.exception() is None:
-            member = future.result()
-            if member is None:
-                self._free_place()
-            else:
-                self._settle(member)
-
-    def _next_waiter(self) -> _loop.Pending | None:
+    def _next_waiter(self) -> _Place | None:
         while self._waiting:
-            future = self._waiting.popleft().future
-            if not future.done():
-                return future
+            place = self._waiting.popleft()
+            if not place.answer.done():
+                return place
         return None
 
     def _settle(self, member: _Member) -> None:
@@ -317,7 +402,7 @@ class Lender:
             return
         waiter = self._next_waiter()
         if waiter is not None:
-            waiter.set_result(member)
+            self._serve(waiter, member)
             return
         member.idle_since = monotonic()
         self._idle.append(member)
@@ -335,7 +420,7 @@ class Lender:
         self._tell_who_leaves()
         waiter = None if self.closed else self._next_waiter()
         if waiter is not None:
-            waiter.set_result(None)
+            self._serve(waiter, None)
         else:
             self.size = max(self.size - 1, 0)
 
@@ -364,7 +449,7 @@ class Lender:
         self.closed = True
         while (waiter := self._next_waiter()) is not None:
             text = "pool is closed"
-            waiter.set_exception(exceptions.InterfaceError(text))
+            waiter.answer.set_exception(exceptions.InterfaceError(text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = _loop.start(work)
@@ -386,6 +471,11 @@ class Lender:
     def pause(self) -> float:
         """Seconds until `keep` is worth calling again."""
         return min(max(min(self.limits.max_idle, self.limits.max_lifetime) / 4, 0.05), 1.0)
+
+
+def _deadline(loop: _loop.Loop, place: _Place) -> float | None:
+    """Until when a waiter may take to open what it was given the right to."""
+    return None if place.until is None else monotonic() + place.until - loop.time()
 
 
 async def _keep(ref: weakref.ref[Lender]) -> None:

@@ -333,11 +333,17 @@ async def _park(pending: Any, give_up: Callable[[], object]) -> None:
     if pending.done():
         return
     task = lowlevel.current_task()
+    parked = True
 
     def wake(_pending: Any) -> None:
-        lowlevel.reschedule(task)
+        nonlocal parked
+        if parked:  # else the task was cancelled after this call had been asked for
+            parked = False
+            lowlevel.reschedule(task)
 
     def abort(_raise: Any) -> lowlevel.Abort:
+        nonlocal parked
+        parked = False
         pending.remove_done_callback(wake)
         give_up()
         return lowlevel.Abort.SUCCEEDED

@@ -78,19 +78,19 @@ class Pool:
 
     async def fetch(self, sql: str, *args: Any, timeout: Timeout = ...) -> list[Any]:
         """Do `Connection.fetch` on a connection of the pool."""
-        rows = await self._perform(self._all, sql, args, timeout)
+        rows = await self._lender.run((self._all, sql, args, timeout), self._acquire_timeout)
         return rows if self._made is None else list(gathered(rows, self._made))
 
     async def fetchrow(self, sql: str, *args: Any, timeout: Timeout = ...) -> Any:
         """Do `Connection.fetchrow` on a connection of the pool."""
-        row = await self._perform(self._first, sql, args, timeout)
+        row = await self._lender.run((self._first, sql, args, timeout), self._acquire_timeout)
         return row if self._made is None else next(iter(gathered(row, self._made)), None)
 
     async def fetchval(self, sql: str, *args: Any, column: int = 0, timeout: Timeout = ...) -> Any:
         """Do `Connection.fetchval` on a connection of the pool."""
         types = self._lender.options.types
         cell = _native.Projection("value", types=types, column=column) if column else self._cell
-        return await self._perform(cell, sql, args, timeout)
+        return await self._lender.run((cell, sql, args, timeout), self._acquire_timeout)
 
     async def fetchmany(
         self,
@@ -103,25 +103,10 @@ class Pool:
         async with self.acquire() as connection:
             return await connection.fetchmany(sql, sets, timeout=timeout)
 
-    async def _perform(
-        self, projection: _native.Projection, sql: str, args: tuple[Any, ...], timeout: Timeout
-    ) -> Any:
-        lender = self._lender
-        core = lender.grab() or await lender.lend(self._acquire_timeout)
-        try:
-            future = core.lane.submit(projection, sql, args, timeout)
-            if future is None:
-                return await core.perform(projection, sql, args, timeout)
-            try:
-                return await future
-            except BaseException as error:  # noqa: BLE001 - goes on or raises
-                return await core.recover(error, future, projection, sql, args, timeout)
-        finally:
-            lender.take_back(core)
-
     async def execute(self, sql: str, *args: Any, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.execute` on a connection of the pool."""
-        return gathered(await self._perform(self._result, sql, args, timeout), self._made)
+        errand = (self._result, sql, args, timeout)
+        return gathered(await self._lender.run(errand, self._acquire_timeout), self._made)
 
     async def executemany(
         self,

@@ -144,6 +144,35 @@ def test_failed_nursery_leaves_the_pool_whole(url):
     trio.run(main)
 
 
+def test_statements_that_wait_for_a_connection(url):
+    answers = {}
+
+    async def ask(pool, i):
+        answers[i] = await pool.fetchval("select ?", i)
+
+    async def main():
+        async with dqlite.create_pool(url, max_size=1) as pool:
+            held = await pool.acquire()
+            with trio.fail_after(20):
+                async with trio.open_nursery() as nursery:
+                    for i in range(20):
+                        nursery.start_soon(ask, pool, i)
+                    await trio.testing.wait_all_tasks_blocked()
+                    await pool.release(held)
+            assert answers == {i: i for i in range(20)}
+            held = await pool.acquire()
+            async with trio.open_nursery() as nursery:
+                for i in range(20, 40):
+                    nursery.start_soon(ask, pool, i)
+                await trio.testing.wait_all_tasks_blocked()
+                await pool.release(held)
+                nursery.cancel_scope.cancel()
+            assert await pool.fetchval("select 1") == 1
+            assert (pool.get_stats()["waiting"], pool.get_stats()["in_use"]) == (0, 0)
+
+    trio.run(main)
+
+
 def test_storm_of_cancelled_acquires(url):
     async def acquire(pool):
         async with pool.acquire():
