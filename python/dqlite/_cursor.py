@@ -95,6 +95,27 @@ class Rows:
         """Whether `close` was called."""
         return self._closed
 
+    def setinputsizes(self, sizes: Any, /) -> None:
+        """Do nothing: PEP 249 asks for the method."""
+
+    def setoutputsize(self, size: Any, column: Any = None, /) -> None:
+        """Do nothing: PEP 249 asks for the method."""
+
+    def callproc(self, name: str, *_args: Any) -> Any:
+        """Raise NotSupportedError: SQLite has no stored procedures."""
+        text = f"callproc({name!r}): SQLite has no stored procedures"
+        raise exceptions.NotSupportedError(text)
+
+    def nextset(self) -> Any:
+        """Raise NotSupportedError: a statement has one result."""
+        text = "nextset: a statement has one result"
+        raise exceptions.NotSupportedError(text)
+
+    def scroll(self, value: int, mode: str = "relative") -> None:
+        """Raise NotSupportedError: rows come in order."""
+        text = f"scroll({value}, {mode!r}): rows come in order"
+        raise exceptions.NotSupportedError(text)
+
     def _take(self, result: _native.Result | Gathered | None) -> None:
         self._result = result
         self._changed = -1

@@ -197,6 +197,10 @@ class Client:
 
         Who uses one of these again has its transaction run again.
         """
+        given: Any = older_than
+        if not isinstance(given, (int, float)):
+            text = f"older_than must be a number of seconds, not {given!r}"
+            raise exceptions.ProgrammingError(text, outcome="not_sent")
         with self.connect(database) as connection:
             try:
                 return connection.execute(FORGET, (older_than,)).rowcount

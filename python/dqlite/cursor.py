@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from dqlite import _native, arrow, exceptions
+from dqlite import _native, arrow
 from dqlite._cursor import Gathered, Place, Rows
 from dqlite._options import Timeout
 from dqlite._parameters import Params
@@ -147,27 +147,6 @@ class Cursor(Rows):
         self._close()
         if source is not None:
             arrow.leave(*source)
-
-    def setinputsizes(self, sizes: Any, /) -> None:
-        """Do nothing: PEP 249 asks for the method."""
-
-    def setoutputsize(self, size: Any, column: Any = None, /) -> None:
-        """Do nothing: PEP 249 asks for the method."""
-
-    def callproc(self, name: str, *_args: Any) -> Any:
-        """Raise NotSupportedError: SQLite has no stored procedures."""
-        text = f"callproc({name!r}): SQLite has no stored procedures"
-        raise exceptions.NotSupportedError(text)
-
-    def nextset(self) -> Any:
-        """Raise NotSupportedError: a statement has one result."""
-        text = "nextset: a statement has one result"
-        raise exceptions.NotSupportedError(text)
-
-    def scroll(self, value: int, mode: str = "relative") -> None:
-        """Raise NotSupportedError: rows come in order."""
-        text = f"scroll({value}, {mode!r}): rows come in order"
-        raise exceptions.NotSupportedError(text)
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the rows that are left."""

@@ -151,6 +151,15 @@ def test_hosts_are_another_name_of_the_target(server):
         assert conn.fetchval("select 1") == 1
 
 
+async def test_cursors_have_what_pep_249_has_beside_rows(conn, aconn):
+    for cursor in (conn.cursor(), aconn.cursor()):
+        cursor.setinputsizes([1])
+        cursor.setoutputsize(1, 2)
+        for call in (lambda c: c.callproc("f"), lambda c: c.nextset(), lambda c: c.scroll(1)):
+            with pytest.raises(dqlite.NotSupportedError):
+                call(cursor)
+
+
 @pytest.mark.parametrize("method", ["create_function", "blobopen", "tpc_commit", "xid"])
 async def test_what_cannot_be_says_so_by_its_name(conn, aconn, url, method):
     with contextlib.closing(dqlite.dbapi.connect(url)) as third:
@@ -167,6 +176,8 @@ def test_old_tokens_are_forgotten(server, database):
                 conn.run_transaction(lambda c: c.fetchval("select 1"), token=dqlite.new_token())
             assert client.forget_tokens(database, 3600) == 0
             assert client.forget_tokens(database, -10) == 3
+            with pytest.raises(dqlite.ProgrammingError, match="seconds"):
+                client.forget_tokens(database, "1h")
 
 
 def test_files_of_a_certain_node(trio, until):

@@ -241,10 +241,9 @@ class Cursor(Rows):
         """Let go of the rows; idempotent."""
         self._close()
 
-    async def setinputsizes(self, *sizes: Any) -> None:
-        """Do nothing: PEP 249 asks for the method."""
-
-    def setoutputsize(self, size: Any, column: Any = None, /) -> None:
+    async def setinputsizes(  # pyright: ignore[reportIncompatibleMethodOverride] - SQLAlchemy's
+        self, *sizes: Any
+    ) -> None:
         """Do nothing: PEP 249 asks for the method."""
 
     def __aiter__(self) -> Cursor:
