@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
-from dqlite import _native, exceptions
-from dqlite._options import Options, Timeout, seconds_left
+from dqlite import exceptions
+from dqlite._options import Options, seconds_left
 from dqlite._pooling import Counters, Limits, crowded, full
 from dqlite.aio import _loop
 from dqlite.aio._core import Core
 from dqlite.aio._hooks import Hooks
+from dqlite.aio._line import YOURS, Errand, Line, Place
 
 
 @dataclass(eq=False, slots=True)
@@ -24,28 +24,6 @@ class _Member:
     expires: float
     idle_since: float = 0.0
     initialised: int = 0
-
-
-Errand: TypeAlias = tuple[_native.Projection, str, tuple[Any, ...], Timeout]
-"""A statement: what is wanted of its answer, its text, its parameters, its time limit."""
-
-_YOURS: Final = object()
-"""What a waiter finds whose turn it is: its place says what it was given."""
-
-
-@dataclass(eq=False, slots=True)
-class _Place:
-    """A waiter, who is given a connection or, as None, the right to open one.
-
-    Its errand is sent on the connection as soon as it has one, so that no round of the loop passes
-    in between; the waiter then awaits the answer already.
-    """
-
-    answer: _native.Answer
-    since: float
-    until: float | None
-    errand: Errand | None
-    member: _Member | None = None
 
 
 @dataclass(eq=False)
@@ -65,11 +43,9 @@ class Lender:
     _idle: list[_Member] = field(default_factory=list["_Member"])
     _lent: dict[Core, _Member] = field(default_factory=dict["Core", "_Member"])
     _cleaned: set[_Member] = field(default_factory=set["_Member"])
-    _waiting: deque[_Place] = field(default_factory=deque["_Place"])
-    _timer: _loop.Timer | None = None
+    _line: Line = field(default_factory=Line)
     _tasks: set[_loop.Task] = field(default_factory=set["_loop.Task"])
     _bound: _loop.Loop | None = None
-    _trio: bool = False
     _lost_address: str | None = None
     _leaving: list[_loop.Pending] = field(default_factory=list["_loop.Pending"])
 
@@ -120,7 +96,7 @@ class Lender:
                 await place.answer
             except BaseException as error:  # noqa: BLE001 - raises
                 self._miss(place, error, timeout)
-            member = place.member or await self._open(_deadline(loop, place))
+            member = place.member or await self._open(place.until)
         if not self._is_prepared(member):
             try:
                 await self._prepare(member, deadline)
@@ -133,19 +109,18 @@ class Lender:
         """Run one statement on an idle connection, or on the first that becomes free."""
         core = self.grab()
         if core is None and self.hooks is None and self.size >= self.limits.max_size:
-            loop = self._bind()
-            place = self._queue(loop, timeout, errand)
+            place = self._queue(self._bind(), timeout, errand)
             try:
                 answer = await place.answer
             except BaseException as error:  # noqa: BLE001 - goes on or raises
                 return await self._recover(place, error, timeout)
             if place.member is not None:
                 core = place.member.core
-                if answer is not _YOURS:
+                if answer is not YOURS:
                     self.take_back(core)
                     return answer
             else:
-                core = self._enter(await self._open(_deadline(loop, place)))
+                core = self._enter(await self._open(place.until))
         if core is None:
             core = await self.lend(timeout)
         try:
@@ -159,7 +134,7 @@ class Lender:
         finally:
             self.take_back(core)
 
-    async def _recover(self, place: _Place, error: BaseException, timeout: float | None) -> Any:
+    async def _recover(self, place: Place, error: BaseException, timeout: float | None) -> Any:
         """Go on after the errand of a waiter has failed, if it was sent at all."""
         if place.member is None or place.errand is None:
             self._miss(place, error, timeout)
@@ -201,7 +176,7 @@ class Lender:
             "pool_size": self.size,
             "idle": len(self._idle),
             "in_use": len(self._lent),
-            "waiting": len(self._waiting),
+            "waiting": len(self._line),
         }
 
     def resize(self, limits: Limits) -> None:
@@ -209,7 +184,7 @@ class Lender:
         self.limits = limits
         while self._idle and self.size > limits.max_size:
             self._drop(self._idle.pop(0))
-        while self.size < limits.max_size and (waiter := self._next_waiter()) is not None:
+        while self.size < limits.max_size and (waiter := self._line.next()) is not None:
             self.size += 1
             self._serve(waiter, None)
 
@@ -256,7 +231,6 @@ class Lender:
         loop = _loop.running()
         if self._bound is None:
             self._bound = loop
-            self._trio = hasattr(loop, "wait_for")
         elif self._bound is not loop:
             text = "pool is bound to a different event loop"
             raise exceptions.InterfaceError(text)
@@ -317,23 +291,17 @@ class Lender:
             text = "a new session did not pass the check of the pool"
             raise exceptions.ConnectionFailedError(text, stage="open")
 
-    def _queue(self, loop: _loop.Loop, timeout: float | None, errand: Errand | None) -> _Place:
-        if 0 < self.limits.max_waiting <= len(self._waiting):
-            raise crowded(len(self._waiting))
-        since = loop.time()
-        until = None if timeout is None else since + timeout
-        place = _Place(_native.Answer(loop, self._trio), since, until, errand)
-        self._waiting.append(place)
-        if until is not None:
-            self._alarm(loop, until)
-        return place
+    def _queue(self, loop: _loop.Loop, timeout: float | None, errand: Errand | None) -> Place:
+        if 0 < self.limits.max_waiting <= len(self._line):
+            raise crowded(len(self._line))
+        return self._line.join(loop, timeout, errand)
 
-    def _serve(self, place: _Place, member: _Member | None) -> None:
+    def _serve(self, place: Place, member: _Member | None) -> None:
         """Give a waiter what it waits for."""
         place.member = member
-        self._count_wait(place)
+        self.counters.wait_seconds_total += place.waited()
         if member is None or place.errand is None:
-            place.answer.set_result(_YOURS)
+            place.answer.set_result(YOURS)
             return
         core = self._enter(member)
         try:
@@ -341,56 +309,22 @@ class Lender:
         except Exception:  # noqa: BLE001 - its owner meets it on the long way
             sent = None
         if sent is None:
-            place.answer.set_result(_YOURS)
+            place.answer.set_result(YOURS)
 
-    def _miss(self, place: _Place, error: BaseException, timeout: float | None) -> NoReturn:
+    def _miss(self, place: Place, error: BaseException, timeout: float | None) -> NoReturn:
         """Clear up after a waiter who gets no connection, and raise."""
-        self._count_wait(place)
-        if isinstance(error, TimeoutError):
-            self.counters.timeouts += 1
-            raise full(self.limits, len(self._lent), timeout) from error
-        with contextlib.suppress(ValueError):
-            self._waiting.remove(place)
-        answer = place.answer
-        if answer.done() and not answer.cancelled() and answer.exception() is None:
-            # It was served at the same moment.
+        if place.is_served():  # at the same moment
             if place.member is None:
                 self._free_place()
             else:
                 self._settle(place.member)
+            raise error
+        self._line.leave(place)
+        self.counters.wait_seconds_total += place.waited()
+        if isinstance(error, TimeoutError):
+            self.counters.timeouts += 1
+            raise full(self.limits, len(self._lent), timeout) from error
         raise error
-
-    def _count_wait(self, place: _Place) -> None:
-        if self._bound is not None:
-            self.counters.wait_seconds_total += self._bound.time() - place.since
-
-    def _alarm(self, loop: _loop.Loop, at: float) -> None:
-        """See to it that waiters are looked after by then; one timer serves them all."""
-        if self._timer is None or self._timer.when() > at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = loop.call_at(at, self._overdue, loop)
-
-    def _overdue(self, loop: _loop.Loop) -> None:
-        self._timer = None
-        now, soonest = loop.time(), None
-        for place in list(self._waiting):
-            if place.until is None or place.answer.done():
-                continue
-            if place.until <= now:
-                self._waiting.remove(place)
-                place.answer.set_exception(TimeoutError())
-            else:
-                soonest = place.until if soonest is None else min(soonest, place.until)
-        if soonest is not None:
-            self._alarm(loop, soonest)
-
-    def _next_waiter(self) -> _Place | None:
-        while self._waiting:
-            place = self._waiting.popleft()
-            if not place.answer.done():
-                return place
-        return None
 
     def _settle(self, member: _Member) -> None:
         """Hand a clean connection to the next waiter, or let it idle."""
@@ -400,7 +334,7 @@ class Lender:
         if self.closed or member.core.closed or crowd or self._is_old(member):
             self._drop(member)
             return
-        waiter = self._next_waiter()
+        waiter = self._line.next()
         if waiter is not None:
             self._serve(waiter, member)
             return
@@ -418,7 +352,7 @@ class Lender:
 
     def _free_place(self) -> None:
         self._tell_who_leaves()
-        waiter = None if self.closed else self._next_waiter()
+        waiter = None if self.closed else self._line.next()
         if waiter is not None:
             self._serve(waiter, None)
         else:
@@ -447,7 +381,7 @@ class Lender:
 
     def _refuse(self) -> None:
         self.closed = True
-        while (waiter := self._next_waiter()) is not None:
+        while (waiter := self._line.next()) is not None:
             text = "pool is closed"
             waiter.answer.set_exception(exceptions.InterfaceError(text))
 
@@ -471,11 +405,6 @@ class Lender:
     def pause(self) -> float:
         """Seconds until `keep` is worth calling again."""
         return min(max(min(self.limits.max_idle, self.limits.max_lifetime) / 4, 0.05), 1.0)
-
-
-def _deadline(loop: _loop.Loop, place: _Place) -> float | None:
-    """Until when a waiter may take to open what it was given the right to."""
-    return None if place.until is None else monotonic() + place.until - loop.time()
 
 
 async def _keep(ref: weakref.ref[Lender]) -> None:
