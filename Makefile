@@ -63,7 +63,7 @@ verify: build $(BIN)/.gates ## the read-only checks: formats, lints, types, docu
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
-	$(BIN)/python -m mypy.stubtest dqlite._native
+	DJANGO_SETTINGS_MODULE=django.conf.global_settings $(BIN)/python -m mypy.stubtest dqlite dqlitepy dqliteclient dqlitedbapi --concise --mypy-config-file python/tests/typing/stubtest.ini --allowlist python/tests/typing/stubtest-allow.txt
 	$(BIN)/mypy --strict python/tests/typing
 	$(BIN)/typos
 	cargo deny --locked check licenses bans sources
