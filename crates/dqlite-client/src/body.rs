@@ -10,7 +10,7 @@ use dqlite_proto::outcome::Effect;
 use dqlite_proto::{Outcome, Request, Retry};
 
 use crate::breaker::Fingerprint;
-use crate::cache::Cache;
+use crate::cache::{Cache, PREPARED_MAX};
 use crate::clock;
 use crate::config::Config;
 use crate::driver::Driver;
@@ -55,7 +55,7 @@ impl<D: Driver> Body<D> {
             state: State::None,
             savepoints: 0,
             wanted: 0,
-            cache: Cache::default(),
+            cache: Cache::new(PREPARED_MAX),
             opened: clock::now(),
             within: None,
             limit: None,

@@ -16,6 +16,7 @@ mod link;
 mod probe;
 mod wait;
 
+pub use crate::cache::{Advice, Cache};
 pub use dial::dial;
 pub(crate) use dial::{connect, search};
 pub use link::{Filled, Link};
