@@ -63,7 +63,6 @@ def test_a_read_ends_here_and_on_the_server(conn, soon, busy, until):
         with interrupted(outcome="refused", address=conn.address):
             conn.fetch(ENDLESS)
         assert conn.fetchval("select 1") == 1
-    assert conn.session_number == 1
 
     def rests():
         busy.mark()
@@ -131,7 +130,6 @@ def test_a_hundred_races(conn):
                 ended += 1
             done.result()
             assert conn.fetchval("select ?", -number) == -number
-    assert conn.session_number == 1
     print(f"{ended} of 100 calls were interrupted")
 
 
@@ -380,6 +378,7 @@ def test_other_servers_are_waited_for_or_left(answers):
             conn.fetch("select slow")
         done.result()
         assert conn.fetchval("select a") == 7
-        assert conn.session_number == (1 if answers else 2)
+        # What comes within a second is read, else the session is left.
+        assert conn.session_number in ({1, 2} if answers else {2})
         server.may_answer.set()
     assert "INTERRUPT" not in server.seen
