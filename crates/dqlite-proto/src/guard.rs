@@ -360,9 +360,9 @@ impl Guard {
 /// *Engine*: its own code, in a place where codes of SQLite are expected.
 const DUMP_OUT_OF_MEMORY: Code = Code(3);
 /// What is said of a database that cannot be dumped.
-pub const DUMP_TOO_LARGE: &str = "refused: the database is larger than a dump may be, which is built \
-     in memory as a whole (the node's option max_reply_bytes); copy it row by row, or copy the data \
-     directory of a stopped node";
+pub const DUMP_TOO_LARGE: &str = "refused: the database is larger than a dump may be, which is \
+     built in memory as a whole (the node's option max_reply_bytes); copy it row by row, or copy \
+     the data directory of a stopped node";
 /// Text kept of a failure that is rewritten.
 const FAILURE_TEXT_MAX: usize = 64 << 10;
 /// Requests without large text or parameters; what is longer is judged while it passes.
