@@ -391,6 +391,40 @@ fn the_founder_without_its_disk_waits_for_the_others() {
 }
 
 #[test]
+fn a_founder_that_alone_had_the_data_founds_nothing_in_its_place() {
+    // A spare knows of the cluster, and its engine does not.
+    let spare = |builder: NodeBuilder| builder.option("two_node", "spare");
+    let places = addresses(2);
+    let mut fleet = Fleet::empty();
+    for place in &places {
+        fleet.add(place, |builder| spare(builder.cluster(&places)));
+    }
+    for node in &fleet.nodes {
+        node.start().unwrap();
+    }
+    let before = fleet.wait_for_roles(&[Role::Voter, Role::Spare]);
+    let listed = || match ask::members(&places[1]) {
+        Ok(members) if members.len() == 2 => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    wait("both members, told by the spare", listed);
+    fleet.kill(0);
+    fleet.wipe(0);
+    fleet.nodes[0].start().unwrap();
+    wait_for_state(&fleet.nodes[0], State::Joining);
+    let begun = Instant::now();
+    while begun.elapsed() < WATCHED {
+        assert_eq!(fleet.nodes[0].state(), State::Joining);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(before.iter().all(|member| member.id != fleet.nodes[0].id()));
+    // The same holds when the spare itself was started again.
+    fleet.nodes[1].stop().unwrap();
+    fleet.nodes[1].start().unwrap();
+    wait("both members, told by a spare without a leader", listed);
+}
+
+#[test]
 fn a_removed_node_ends_and_does_not_come_back() {
     let fleet = Fleet::start(3);
     fleet.fill();

@@ -119,6 +119,7 @@ pub async fn run(
     let joining = joining || identity.id != known;
     dir.formed()?;
     let name = PathBuf::from(format!("\0{}", engine.abstract_name()));
+    door.register().know(&identity.members);
     door.lead_to(&config, &name);
     let local = Arc::new(Local {
         id: identity.id,
@@ -268,7 +269,8 @@ impl Host {
     ) -> Self {
         weigh(&local).await;
         let (views, seen) = watch::channel(crate::watch::View::default());
-        let watching = crate::watch::run(local.engine.clone(), Arc::clone(&local.board), views);
+        let (name, board) = (local.engine.clone(), Arc::clone(&local.board));
+        let watching = crate::watch::run(name, board, door.register(), views);
         let verdicts = mpsc::channel(VERDICTS);
         let detached = watchdog::detached(Arc::clone(&local), seen.clone(), verdicts.0.clone());
         let stuck = watchdog::stuck(Arc::clone(&local), door.roll(), verdicts.0.clone());

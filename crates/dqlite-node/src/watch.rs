@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::board::Board;
+use crate::gateway::Register;
 use crate::peer::{Peer, PeerError};
 
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -27,7 +28,12 @@ pub(crate) struct View {
 }
 
 /// Asks until the receiver of the views is gone.
-pub(crate) async fn run(engine: PathBuf, board: Arc<Board>, views: watch::Sender<View>) {
+pub(crate) async fn run(
+    engine: PathBuf,
+    board: Arc<Board>,
+    register: Arc<Register>,
+    views: watch::Sender<View>,
+) {
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut link = None;
@@ -39,6 +45,8 @@ pub(crate) async fn run(engine: PathBuf, board: Arc<Board>, views: watch::Sender
         match looked {
             Ok(view) => {
                 board.engine_sees(view.leader.clone());
+                register.know(&board.members());
+                register.see_engine(!view.members.is_empty());
                 views.send_if_modified(|known| {
                     let differs = *known != view;
                     *known = view;

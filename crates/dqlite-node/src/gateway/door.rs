@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::talk::{Limits, Rules};
-use super::{Backend, Early, Gateway, Listeners, Roll, Totals};
+use super::{Backend, Early, Gateway, Listeners, Register, Roll, Totals};
 use crate::board::Board;
 use crate::clerk::Clerk;
 use crate::config::NodeConfig;
@@ -39,6 +39,7 @@ pub(crate) struct Door {
     live: Arc<Live>,
     in_flight: Option<Arc<InFlight>>,
     roll: Arc<Roll>,
+    register: Arc<Register>,
     pub(crate) backend: watch::Sender<Backend>,
     listeners: Option<Listeners>,
     gateway: Option<Gateway>,
@@ -54,6 +55,7 @@ impl Door {
             live: Arc::clone(&clerk.live),
             in_flight: clerk.in_flight.clone(),
             roll: Arc::default(),
+            register: Arc::default(),
             backend,
             listeners,
             gateway: None,
@@ -79,6 +81,7 @@ impl Door {
         rules.live = Some(Arc::clone(&self.live));
         rules.in_flight.clone_from(&self.in_flight);
         rules.roll = Arc::clone(&self.roll);
+        rules.register = Arc::clone(&self.register);
         let rules = Arc::new(rules);
         let backend = self.backend.subscribe();
         self.gateway = Some(Gateway::serve(listeners, config, most, rules, backend));
@@ -103,6 +106,11 @@ impl Door {
         let peers = peers.with_security(self.security.clone());
         self.backend.send_replace(Backend::Engine(Arc::new(peers)));
         self.open(config);
+    }
+
+    /// What is said of the members when the engine knows of none.
+    pub(crate) fn register(&self) -> Arc<Register> {
+        Arc::clone(&self.register)
     }
 
     /// The connections by database.

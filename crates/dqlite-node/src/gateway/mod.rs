@@ -20,6 +20,7 @@ mod early;
 mod flow;
 mod listener;
 mod quiet;
+mod register;
 mod relay;
 mod replies;
 mod requests;
@@ -55,6 +56,7 @@ use crate::peers::Peers;
 pub(crate) use self::counters::Totals;
 pub(crate) use self::door::Door;
 pub(crate) use self::early::Early;
+pub(crate) use self::register::Register;
 pub(crate) use self::roll::{Roll, Scene};
 
 /// How a client begins that speaks TLS: a handshake, in any version.

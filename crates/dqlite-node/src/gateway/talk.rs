@@ -12,6 +12,7 @@ use dqlite_proto::{Code, Failure, Response};
 use tokio::time::Instant;
 
 use super::counters::{Counters, Reason, add};
+use super::register::Register;
 use super::roll::{Entry, Roll};
 use super::trail::Trail;
 use crate::engine::hooks::statements::Handle;
@@ -35,6 +36,7 @@ pub(crate) struct Rules {
     pub(super) in_flight: Option<Arc<InFlight>>,
     /// Who has opened what.
     pub(super) roll: Arc<Roll>,
+    pub(super) register: Arc<Register>,
     databases_max: usize,
     databases: Mutex<HashSet<Vec<u8>>>,
     /// Bounded as `databases` is.
@@ -60,6 +62,7 @@ impl Rules {
             live: None,
             in_flight: None,
             roll: Arc::default(),
+            register: Arc::default(),
             databases_max,
             databases: Mutex::default(),
             opened: Mutex::default(),
