@@ -119,9 +119,7 @@ def statement_kind(sql: str) -> _Kind:
 def statement_verb(sql: str) -> str:
     """Its verb in lower case: ``"insert"``, ``"rollback to"``, ``"other"``, ``"empty"``."""
 
-def is_complete(text: str) -> bool:
-    """Whether the text ends with a finished statement."""
-
+def is_complete(text: str) -> bool: ...
 def parameters(sql: str) -> list[str | None]:
     """The names of a statement's parameters in order, None for those without one."""
 
@@ -159,10 +157,7 @@ class Config:
 def code_name(code: int) -> str | None: ...
 def code_names() -> dict[str, int]: ...
 def dial(config: Config, timeout: float, given_up: Callable[[], bool] | None = None) -> Connection:
-    """Find the leader and open the database; blocks with the GIL released, Ctrl-C works.
-
-    `given_up` is asked ten times a second; True is a StatementTimeoutError, "interrupted".
-    """
+    """Find the leader and open the database, with the GIL released; `given_up` may end it."""
 
 @final
 class Dial:
@@ -394,10 +389,8 @@ class Connection:
         """Read on for a stream; None if something waits already."""
     def wait_more(self, stream: Stream, timeout: float | None) -> None:
         """Do the same and wait, with the GIL released."""
-    def leave(self, stream: Stream) -> None:
-        """Give up the rest of a stream."""
-    def leave_all(self) -> None:
-        """Give up the rest of all streams."""
+    def leave(self, stream: Stream) -> None: ...
+    def leave_all(self) -> None: ...
     def drained(self) -> _loop.Pending:
         """Resolves when no forgotten reply is due any more, or the session is closed."""
     def run(
