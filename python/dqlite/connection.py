@@ -44,6 +44,7 @@ class Connection(Beside):
         super().__init__(checked, control)
         self._row_factory: RowFactory | None = record_row
         self._total_changes = 0
+        self._begun = False
 
     @property
     def database(self) -> str:
@@ -106,7 +107,7 @@ class Connection(Beside):
     @isolation_level.setter
     def isolation_level(self, value: str | None) -> None:
         self._control.isolation_level = value
-        if value is None:
+        if value is None and self._control.manual:
             self.commit()
 
     @property
@@ -313,24 +314,27 @@ class Connection(Beside):
     def begin(self, mode: Mode = "immediate") -> None:
         """Begin a transaction that `commit` or `rollback` ends."""
         self._end(begin(mode))
+        self._begun = True
 
     def commit(self) -> None:
-        """Commit the open transaction; nothing happens without one or in autocommit mode.
+        """Commit the open transaction; nothing happens without one.
 
         If the answer is lost: AmbiguousCommitError.
         """
-        if self._control.manual and self.in_transaction:
+        if self._ends_by_hand():
             self._end("COMMIT")
+            self._begun = False
 
     def rollback(self) -> None:
         """Roll the open transaction back; success also if its session is gone."""
-        if not (self._control.manual and self.in_transaction):
+        if not self._ends_by_hand():
             return
         try:
             self._end("ROLLBACK")
         except exceptions.OperationalError:
             if self.in_transaction:  # else a statement with OR ROLLBACK has done it
                 raise
+        self._begun = False
 
     def ping(self, timeout: Timeout = ...) -> bool:
         """Whether the node of this connection still answers and leads; False once it is closed."""
@@ -387,6 +391,10 @@ class Connection(Beside):
         )
 
     # What transactions, cursors, nodes and the faces stand on.
+
+    def _ends_by_hand(self) -> bool:
+        """Whether a transaction is open that `commit` and `rollback` are for."""
+        return self.in_transaction
 
     def run(
         self, sql: str, params: Params, shape: Shape, timeout: Timeout

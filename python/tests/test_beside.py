@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from functools import partial
 
 import pytest
 
@@ -194,6 +195,40 @@ def test_files_of_a_certain_node(trio, until):
             until(is_there)
         with pytest.raises(dqlite.Error):
             client.dump("files", address="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "connect", [dqlite.connect, partial(dqlite.dbapi.connect, autocommit=True)]
+)
+def test_transactions_without_a_block(url, connect):
+    with contextlib.closing(connect(url)) as conn, dqlite.connect(url) as other:
+        conn.execute("create table t(a)")
+        conn.begin()
+        conn.execute("insert into t values (1)")
+        conn.rollback()
+        conn.rollback()
+        assert not conn.in_transaction
+        conn.begin("deferred")
+        conn.execute("insert into t values (2)")
+        assert other.fetch("select a from t") == []
+        conn.commit()
+        conn.commit()
+        assert not conn.in_transaction
+        assert other.fetch("select a from t") == [(2,)]
+
+
+def test_a_raw_begin_is_ended_by_the_methods_of_native_connections_only(url, conn):
+    """Stdlib's do nothing in autocommit mode."""
+    conn.execute("create table t(a)")
+    conn.execute("begin immediate")
+    conn.execute("insert into t values (1)")
+    conn.commit()
+    assert not conn.in_transaction
+    with contextlib.closing(dqlite.dbapi.connect(url, autocommit=True)) as like_stdlib:
+        like_stdlib.execute("begin immediate")
+        like_stdlib.commit()
+        assert like_stdlib.in_transaction
+        like_stdlib.execute("rollback")
 
 
 async def test_asyncio_transactions_without_a_block(aconn):

@@ -92,6 +92,10 @@ class Connection(connection.Connection):
         except exceptions.Error as error:
             error.__context__ = exc
 
+    def _ends_by_hand(self) -> bool:
+        """Whether one is open, and not by a raw BEGIN in autocommit mode: as in ``sqlite3``."""
+        return self.in_transaction and (self._control.manual or self._begun)
+
     def _check_open(self) -> None:
         if self.closed:
             text = "connection is closed"
