@@ -1,4 +1,4 @@
-"""What a connection offers beside statements: copies of its database, and who watches it."""
+"""What a connection offers beside statements: facts, copies of its database, who watches it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dqlite._core import Core
 from dqlite._refused import Refused
+from dqlite._state import VERSION
 from dqlite._watch import LoggedQuery, check_callback
 
 if TYPE_CHECKING:
@@ -14,7 +15,69 @@ if TYPE_CHECKING:
 
 
 class Beside(Refused, Core):
-    """The part of `Connection` that copies and watches."""
+    """The part of `Connection` that is not about statements and transactions."""
+
+    @property
+    def database(self) -> str:
+        """The name of the database."""
+        return self._state.options.config.database
+
+    @property
+    def name(self) -> str:
+        """The name given to `connect`, else that of the database."""
+        return self._state.options.name
+
+    @property
+    def address(self) -> str | None:
+        """The node of the current session, or None."""
+        return self._state.address
+
+    @property
+    def session_number(self) -> int:
+        """1 for the first session with a server, one more after each reconnect."""
+        return self._state.session_number
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._state.closed
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open, going by what the server answered."""
+        return self._state.in_transaction
+
+    @property
+    def transaction_broken(self) -> bool:
+        """Whether the open transaction can only be rolled back."""
+        return self._state.broken
+
+    @property
+    def timeout(self) -> float | None:
+        """The deadline of each call in seconds; None for none."""
+        return self._state.options.timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._state.options = self._state.options._replace(timeout=value)
+
+    @property
+    def busy_timeout(self) -> float:
+        """How long a statement may wait for the write lock, in seconds."""
+        return self._state.options.busy_timeout
+
+    @busy_timeout.setter
+    def busy_timeout(self, value: float) -> None:
+        self._state.options = self._state.options._replace(busy_timeout=value)
+
+    @property
+    def server_version(self) -> tuple[int, ...]:
+        """SQLite's version at the server, which is asked once in each session."""
+        known = self._state.server_version
+        if known is not None and self._state.usable() and not self.closed:
+            return known
+        cell = self._state.projections.cell(0)
+        return self._state.learn_version(self.perform(cell, VERSION, (), begins=False))
 
     def iterdump(self, *, filter: str | None = None) -> Iterator[str]:
         """Yield the database as SQL text, line by line, as stdlib ``sqlite3`` does.

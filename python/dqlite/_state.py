@@ -19,6 +19,9 @@ STILL_OPEN: Final = ("BEGIN", "ROLLBACK")
 """The question whether a transaction is open: if it is, the first of these fails and harms nobody.
 """
 
+VERSION: Final = "SELECT sqlite_version()"
+"""What asks a server for SQLite's version."""
+
 
 def conflict_may_have_ended(session: _native.Connection, error: exceptions.Error) -> bool:
     """Whether an error may have rolled the transaction back: statement, schema or trigger say so.
@@ -75,6 +78,8 @@ class State:
         self.projections = Projections(options.types)
         self.session: _native.Connection | None = None
         self.session_number = 0
+        self.server_version: tuple[int, ...] | None = None
+        """SQLite's at the server, once it was asked in this session."""
         self.closed = False
         self.broken = False
         self.on_leader_lost: Callable[[str], None] | None = None
@@ -84,6 +89,11 @@ class State:
         """The node of the current session."""
         session = self.session
         return None if session is None or session.closed else session.address
+
+    def learn_version(self, text: str) -> tuple[int, ...]:
+        """Keep what the server answered when asked for SQLite's version."""
+        self.server_version = version = tuple(int(number) for number in text.split("."))
+        return version
 
     @property
     def in_transaction(self) -> bool:
@@ -97,6 +107,7 @@ class State:
         """Go on with a new session."""
         self.session = session
         self.session_number += 1
+        self.server_version = None
 
     def check(self) -> None:
         """Raise if no statement may be sent now."""

@@ -47,41 +47,6 @@ class Connection(Beside):
         self._begun = False
 
     @property
-    def database(self) -> str:
-        """The name of the database."""
-        return self._state.options.config.database
-
-    @property
-    def name(self) -> str:
-        """The name given to `connect`, else that of the database."""
-        return self._state.options.name
-
-    @property
-    def address(self) -> str | None:
-        """The node of the current session, or None."""
-        return self._state.address
-
-    @property
-    def session_number(self) -> int:
-        """1 for the first session with a server, one more after each reconnect."""
-        return self._state.session_number
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called."""
-        return self._state.closed
-
-    @property
-    def in_transaction(self) -> bool:
-        """Whether a transaction is open, going by what the server answered."""
-        return self._state.in_transaction
-
-    @property
-    def transaction_broken(self) -> bool:
-        """Whether the open transaction can only be rolled back."""
-        return self._state.broken
-
-    @property
     def autocommit(self) -> bool | int:
         """Whether each statement stands by itself; see `dqlite.dbapi.connect` for the others.
 
@@ -132,30 +97,6 @@ class Connection(Beside):
     def total_changes(self) -> int:
         """Rows that INSERT, UPDATE and DELETE changed through cursors of this connection."""
         return self._total_changes
-
-    @property
-    def timeout(self) -> float | None:
-        """The deadline of each call in seconds; None for none."""
-        return self._state.options.timeout
-
-    @timeout.setter
-    def timeout(self, value: float | None) -> None:
-        self._state.options = self._state.options._replace(timeout=value)
-
-    @property
-    def busy_timeout(self) -> float:
-        """How long a statement may wait for the write lock, in seconds."""
-        return self._state.options.busy_timeout
-
-    @busy_timeout.setter
-    def busy_timeout(self, value: float) -> None:
-        self._state.options = self._state.options._replace(busy_timeout=value)
-
-    @property
-    def server_version(self) -> tuple[int, ...]:
-        """SQLite's version at the server; asks it."""
-        version: str = self.fetchval("SELECT sqlite_version()")
-        return tuple(int(number) for number in version.split("."))
 
     def execute(self, sql: str, params: Params = (), /, *, timeout: Timeout = ...) -> Cursor:
         """Run one statement and return its `Cursor`::

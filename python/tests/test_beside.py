@@ -253,6 +253,99 @@ async def test_asyncio_transactions_without_a_block(aconn):
     assert not await aconn.ping()
 
 
+async def test_asyncio_versions_are_asked_once_in_a_session(aconn, conn):
+    with pytest.raises(dqlite.InterfaceError, match=r"await get_server_version\(\)"):
+        _ = aconn.server_version
+    seen = []
+    aconn.set_trace_callback(seen.append)
+    conn.set_trace_callback(seen.append)
+    version = await aconn.get_server_version()
+    assert version == aconn.server_version == await aconn.get_server_version()
+    assert version == conn.server_version == conn.server_version
+    assert seen == ["SELECT sqlite_version()"] * 2
+    aconn._core.terminate()  # noqa: SLF001 - the session is lost
+    assert await aconn.get_server_version() == version
+    assert aconn.session_number == 2
+
+
+def test_asking_for_the_version_begins_nothing(url):
+    with contextlib.closing(dqlite.dbapi.connect(url, autocommit=False)) as manual:
+        assert manual.server_version >= (3, 40)
+        assert not manual.in_transaction
+    with pytest.raises(dqlite.InterfaceError, match="closed"):
+        _ = manual.server_version
+
+
+async def test_asyncio_changes_are_counted(aconn):
+    await aconn.execute("create table t(id integer primary key, a)")
+    assert aconn.total_changes == 0
+    await aconn.execute("insert into t(a) values (1), (2)")
+    await aconn.execute("update t set a = 3 where a = 1 returning id")
+    assert aconn.total_changes == 3
+    await aconn.executemany("insert into t(a) values (?)", [[1]] * 4)
+    await aconn.fetchmany("insert into t(a) values (?) returning id", [[1]] * 2)
+    await aconn.fetchmany("insert into t(a) values (?)", [[1]])
+    assert aconn.total_changes == 10
+    script = "delete from t where a = 2; select * from t; insert into t values (99, 0)"
+    await aconn.executescript(script)
+    await aconn.execute_insert("insert into t(a) values (?)", [7])
+    assert aconn.total_changes == 13
+    cursor = aconn.cursor()
+    await cursor.execute("delete from t where id < 4")
+    assert aconn.total_changes == 13 + cursor.rowcount
+
+
+async def test_asyncio_cursors_run_scripts(aconn):
+    cursor = await aconn.execute("select 1")
+    script = "create table t(a); insert into t values (1); insert into t values (2)"
+    assert await cursor.executescript(script) is cursor
+    assert (await cursor.fetchall(), cursor.description, cursor.rowcount) == ([], None, -1)
+    with pytest.raises(dqlite.OperationalError, match="no such table") as caught:
+        await cursor.executescript("delete from t;\n\ndelete from u")
+    assert (caught.value.index, caught.value.line) == (1, 3)
+    assert await aconn.fetchval("select count(*) from t") == 0
+    await cursor.close()
+    with pytest.raises(dqlite.InterfaceError, match="cursor is closed"):
+        await cursor.executescript("select 1")
+
+
+async def test_asyncio_cursors_have_row_factories_of_their_own(aconn):
+    rows = dqlite.rows
+    count = "with recursive n(v) as (select 1 union all select v + 1 from n limit 5000)"
+    cursor = aconn.cursor()
+    assert cursor.with_row_factory(rows.dict_row) is cursor
+    await cursor.execute("select 1 as a, 2 as b")
+    assert await cursor.fetchone() == {"a": 1, "b": 2}
+    scalars = aconn.cursor(f"{count} select v from n").with_row_factory(rows.scalar_row)
+    assert await scalars.fetchmany(3) == [1, 2, 3]
+    scalars.with_row_factory(rows.list_row)  # of the next statement
+    assert await scalars.fetchall() == list(range(4, 5001))
+    await scalars.execute("select 1")
+    assert await scalars.fetchall() == [[1]]
+    scalars.with_row_factory(None)
+    await scalars.execute("select 1")
+    row = await scalars.fetchone()
+    assert (row, type(row)) == ((1,), tuple)
+    assert type(await aconn.fetchrow("select 1")) is dqlite.Record
+    with pytest.raises(dqlite.ProgrammingError, match="row_factory"):
+        cursor.with_row_factory(7)
+
+
+async def test_asyncio_transactions_never_begin_by_themselves(url, aconn):
+    assert (aconn.autocommit, aconn.isolation_level) == (True, "IMMEDIATE")
+    aconn.autocommit, aconn.isolation_level = True, "IMMEDIATE"
+    for options in ({"autocommit": False}, {"isolation_level": None}):
+        with pytest.raises(
+            dqlite.NotSupportedError, match=r"dqlite\.aio\.dbapi\.connect"
+        ) as caught:
+            dqlite.aio.connect(url, **options)
+        assert caught.value.outcome == "not_sent"
+        (name, value), *_ = options.items()
+        assert name in str(caught.value)
+        with pytest.raises(dqlite.NotSupportedError, match=name):
+            setattr(aconn, name, value)
+
+
 async def test_asyncio_blocks_that_only_read(aconn):
     await aconn.execute("create table t(a)")
     async with aconn.transaction(readonly=True):

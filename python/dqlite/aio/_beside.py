@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from dqlite import _native, exceptions
 from dqlite._options import Timeout
 from dqlite._refused import Refused
+from dqlite._state import VERSION
 from dqlite._watch import LoggedQuery, check_callback
 from dqlite.aio._core import Core
 from dqlite.aio._threads import in_thread
@@ -27,12 +28,22 @@ def refuse_released(*_args: Any) -> NoReturn:
     raise exceptions.InterfaceError(text)
 
 
+def check_control(autocommit: bool | int, isolation_level: str | None = "IMMEDIATE") -> None:
+    """Refuse transactions that begin by themselves."""
+    if autocommit is True and isolation_level == "IMMEDIATE":
+        return
+    name = "isolation_level" if autocommit is True else "autocommit"
+    text = f"{name} is for dqlite.aio.dbapi.connect(); here begin(), or transaction()"
+    raise exceptions.NotSupportedError(text, outcome="not_sent")
+
+
 class Beside(Refused):
     """The part of `Connection` that is not about the rows of statements."""
 
     def __init__(self, core: Core) -> None:
         """Stand on a core, which a pool takes back."""
         self._lent: Core | None = core
+        self._total_changes = 0
 
     @property
     def _core(self) -> Core:
@@ -79,6 +90,51 @@ class Beside(Refused):
         return self._core.in_transaction
 
     @property
+    def autocommit(self) -> bool:
+        """Always True; connections of `dqlite.aio.dbapi` know the other ways.
+
+        Setting another is a NotSupportedError: statements of several tasks may meet here, and
+        none should find itself in a transaction that another began by the way.
+        """
+        return True
+
+    @autocommit.setter
+    def autocommit(self, value: bool | int) -> None:
+        check_control(value)
+
+    @property
+    def isolation_level(self) -> str | None:
+        """Always ``"IMMEDIATE"``, the mode of `begin` and `transaction` unless they are told.
+
+        Setting another is a NotSupportedError.
+        """
+        return "IMMEDIATE"
+
+    @isolation_level.setter
+    def isolation_level(self, value: str | None) -> None:
+        check_control(True, value)
+
+    @property
+    def total_changes(self) -> int:
+        """Rows that INSERT, UPDATE and DELETE changed by `execute` and its kin on this object.
+
+        Those of a pool's connection count from the moment it was lent.
+        """
+        return self._total_changes
+
+    @property
+    def server_version(self) -> tuple[int, ...]:
+        """SQLite's version at the server, if `get_server_version` has asked for it.
+
+        InterfaceError if it was not asked since the session began: a property cannot wait.
+        """
+        known = self._core.server_version
+        if known is None:
+            text = "server_version is not known in this session: await get_server_version() first"
+            raise exceptions.InterfaceError(text)
+        return known
+
+    @property
     def timeout(self) -> float | None:
         """The deadline of each call in seconds; None for none."""
         return self._core.options.timeout
@@ -121,9 +177,11 @@ class Beside(Refused):
             return False
 
     async def get_server_version(self) -> tuple[int, ...]:
-        """Return SQLite's version at the server."""
-        version: str = await self._core.perform(_CELL, "SELECT sqlite_version()", ())
-        return tuple(int(number) for number in version.split("."))
+        """Return SQLite's version at the server, which is asked once in each session."""
+        core = self._core
+        if core.server_version is not None and core.usable() and not core.closed:
+            return core.server_version
+        return core.learn_version(await core.perform(_CELL, VERSION, ()))
 
     async def iterdump(self, *, filter: str | None = None) -> AsyncIterator[str]:
         """Yield the database as SQL text, line by line, as `dqlite.Connection.iterdump` does."""
@@ -191,7 +249,13 @@ class Beside(Refused):
     async def execute_insert(self, sql: str, params: Sequence[Any] = ()) -> int | None:
         """Run an INSERT and return the id of its row."""
         result: _native.Result = await self._core.perform(_RUN, sql, tuple(params))
+        self.count_changes(result)
         return result.lastrowid
+
+    def count_changes(self, answer: object) -> None:
+        """Count the rows that a statement changed. For cursors and what else runs statements."""
+        if isinstance(answer, _native.Result):
+            self._total_changes += max(answer.rowcount, 0)
 
 
 class Copied:

@@ -20,18 +20,19 @@ from dqlite._options import BYTES_MAX, TLS, Options, Target, Timeout, Types, opt
 from dqlite._parameters import Params
 from dqlite._rerun import UNSET
 from dqlite.aio import _loop
-from dqlite.aio._beside import Beside, refuse_released
+from dqlite.aio._beside import Beside, check_control, refuse_released
 from dqlite.aio._core import Core
 from dqlite.aio._rerun import run_transaction
 from dqlite.aio.cursor import Cursor, Execution, gathered
 from dqlite.aio.statement import PreparedStatement
 from dqlite.aio.transaction import Transaction
-from dqlite.rows import RowFactory, record_row, shape_of
+from dqlite.rows import RowFactory, Shape, record_row, shape_of
 from dqlite.transaction import Mode
 
 if TYPE_CHECKING:
     from dqlite import bulk
 
+_LINE: Final = _native.Projection("result", "tuple")
 _CHANGED: Final = _native.Projection("all", "tuple", "raw")
 
 
@@ -128,8 +129,11 @@ class Connection(Beside):
         """
         rows: Any = await self._core.perform_many(self._all, sql, sets, timeout)
         if isinstance(rows, int):
+            self._total_changes += rows
             return []
-        return rows if self._made is None else list(gathered(rows, self._made))
+        made: list[Any] = rows if self._made is None else list(gathered(rows, self._made))
+        self._total_changes += len(made)
+        return made
 
     async def _perform(
         self, projection: _native.Projection, sql: str, args: tuple[Any, ...], timeout: Timeout
@@ -161,8 +165,14 @@ class Connection(Beside):
         self, cursor: Cursor, sql: str, args: tuple[Any, ...], timeout: Timeout
     ) -> None:
         """Run one statement and hand the answer to a cursor. For cursors."""
-        answer = await self._perform(self._result, sql, args, timeout)
+        projection = cursor.projection or self._result
+        answer = await self._perform(projection, sql, args, timeout)
+        self.count_changes(answer)
         cursor.receive(answer, self._core.session)
+
+    def stream_of(self, shape: Shape) -> _native.Projection:
+        """Return what asks for rows of a shape as they come. For cursors."""
+        return _native.Projection("stream", shape, self._core.options.types)
 
     def cursor(self, sql: str | None = None, *args: Any, prefetch: int | None = None) -> Cursor:
         """Return a cursor; with SQL it runs when the first row is asked for::
@@ -198,13 +208,15 @@ class Connection(Beside):
         `.index` the number of the set.
         """
         changed: Any = await self._core.perform_many(_CHANGED, sql, sets, timeout)
-        return changed if isinstance(changed, int) else len(changed)
+        count = changed if isinstance(changed, int) else len(changed)
+        self._total_changes += count
+        return count
 
     async def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
         """Run the statements of a script, as `dqlite.Connection.executescript` does."""
         for index, (line, sql) in enumerate(_script.statements(script)):
             with _script.placed(index, line):
-                await self._perform(self._first, sql, (), timeout)
+                self.count_changes(await self._perform(_LINE, sql, (), timeout))
         return self.cursor()
 
     async def bulk_load(
@@ -387,6 +399,8 @@ def connect(
     tls: TLS | bool | None = None,
     connect_timeout: float | EllipsisType = ...,
     busy_timeout: float = 5.0,
+    autocommit: bool = True,
+    isolation_level: str | None = "IMMEDIATE",
     row_factory: RowFactory | None = record_row,
     types: Types = "auto",
     reconnect: bool = True,
@@ -406,10 +420,11 @@ def connect(
     else the environment (``DQLITE_URL``, ``DQLITE_HOSTS``), else ``localhost:9001``. `timeout` is
     the deadline of each call (default: the URL's, else 60), `connect_timeout` that of the leader
     search including dial and OPEN (10); `busy_timeout` says how long to try again when the write
-    lock is taken; all in seconds. `row_factory` is what is made of rows. With `reconnect` off the
-    connection ends with its first session. `on_connect` is called with each new session, as a
-    connection of its own, before anything else is sent, and awaited if it is a coroutine function:
-    the place for ``PRAGMA foreign_keys = ON``.
+    lock is taken; all in seconds. `autocommit` and `isolation_level` are what they are here, any
+    other a NotSupportedError: see `dqlite.aio.dbapi.connect`. `row_factory` is what is made of
+    rows. With `reconnect` off the connection ends with its first session. `on_connect` is called
+    with each new session, as a connection of its own, before anything else is sent, and awaited if
+    it is a coroutine function: the place for ``PRAGMA foreign_keys = ON``.
 
     A statement that succeeds a second time is kept prepared in the session, up to
     `statement_cache_size` of them. A result of more than `max_rows` rows is a DataError, a message
@@ -417,6 +432,7 @@ def connect(
     than `max_buffered_bytes` that is in the way of another statement is an OperationalError. A
     cluster without a leader is a NoLeaderError, a bad argument a ProgrammingError.
     """
+    check_control(autocommit, isolation_level)
     checked = options(
         hosts if target is None else target,
         database=database,

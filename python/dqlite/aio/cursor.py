@@ -10,7 +10,7 @@ from dqlite import _native, arrow, exceptions
 from dqlite._cursor import Gathered, Rows
 from dqlite._options import Timeout
 from dqlite.aio import _loop
-from dqlite.rows import RowFactory
+from dqlite.rows import RowFactory, shape_of
 
 if TYPE_CHECKING:
     from dqlite.aio.connection import Connection
@@ -42,32 +42,53 @@ class Cursor(Rows):
         self._source: tuple[_native.Stream, _native.Connection] | None = None
         self._pending: tuple[str, tuple[Any, ...]] | None = None
         self._prefetch: int | None = None
+        self._chosen: tuple[_native.Projection, RowFactory | None] | None = None
+        self.projection: _native.Projection | None = None
+        """What it asks for; None for what its connection does. For `Connection`."""
 
     @property
     def connection(self) -> Connection | None:
         """The connection it was made by; None for a result that a pool gave out."""
         return self._connection
 
+    def with_row_factory(self, row_factory: RowFactory | None) -> Cursor:
+        """Set what is made of rows from the next statement on, and return this cursor::
+
+        cursor = conn.cursor("SELECT name FROM users").with_row_factory(dqlite.rows.scalar_row)
+        """
+        shape = shape_of(row_factory)
+        projection = self._connected().stream_of(shape or "tuple")
+        self._chosen = projection, None if shape else row_factory
+        return self
+
     async def execute(self, sql: str, *args: Any, timeout: Timeout = ...) -> Cursor:
         """Run one statement, forget the rows of the one before, and return this cursor."""
         self._check()
         self._leave()
         self._pending = None
-        if self._connection is None:
-            text = "this cursor has no connection"
-            raise exceptions.InterfaceError(text)
-        await self._connection.run_into(self, sql, args, timeout)
+        connection = self._connected()
+        if self._chosen is not None:
+            self.projection, self._factory = self._chosen
+        await connection.run_into(self, sql, args, timeout)
         return self
 
     async def executemany(self, sql: str, sets: Iterable[Any], *, timeout: Timeout = ...) -> Cursor:
         """Do `Connection.executemany`; `rowcount` is the sum."""
         self._check()
         self._leave()
-        if self._connection is None:
-            text = "this cursor has no connection"
-            raise exceptions.InterfaceError(text)
+        connection = self._connected()
         self._take(None)
-        self._changed = await self._connection.executemany(sql, sets, timeout=timeout)
+        self._changed = await connection.executemany(sql, sets, timeout=timeout)
+        return self
+
+    async def executescript(self, script: str, /, *, timeout: Timeout = ...) -> Cursor:
+        """Do `Connection.executescript`."""
+        self._check()
+        self._leave()
+        connection = self._connected()
+        self._take(None)
+        self._pending = None
+        await connection.executescript(script, timeout=timeout)
         return self
 
     async def fetchone(self) -> Any:
@@ -164,6 +185,12 @@ class Cursor(Rows):
         """Run a statement when the first row is asked for. For `Connection.cursor`."""
         self._pending, self._prefetch = (sql, args), prefetch
         return self
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            text = "this cursor has no connection"
+            raise exceptions.InterfaceError(text)
+        return self._connection
 
     async def _start(self) -> None:
         if self._pending is not None:
