@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use dqlite::blocking::Connection;
 use dqlite::control::{FromNode, State};
 use dqlite::{Config, CrashReport, ErrorKind, Event, Node};
-use dqlite_proto::{Params, Request, ResponseKind, ValueRef};
+use dqlite_proto::outcome::Retry;
+use dqlite_proto::{Code, Params, Request, ResponseKind, ValueRef};
 use dqlite_testkit::raw::{Raw, query};
 use dqlite_testkit::{engine, ports};
 use nix::sys::signal::{Signal, kill};
@@ -20,6 +21,7 @@ use nix::unistd::Pid;
 
 const EXECUTABLE: &str = env!("CARGO_BIN_EXE_dqlite");
 const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(1);
 const ENDLESS: &str = "WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s) \
                        SELECT count(*) FROM s WHERE x <> ? /* and so on, and so on, and so on */";
 
@@ -122,9 +124,11 @@ fn write(config: &Config, ends: &AtomicBool, written: &AtomicU64, lost: &AtomicU
                 written.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) => {
-                // Nothing else than what a program can tell and act on.
+                // Nothing else than what a program can tell and act on. Writers of a busy disk, or
+                // of a checkpoint, are asked to come again.
                 let known = [ErrorKind::Lost, ErrorKind::NoLeader];
-                assert!(known.contains(&error.kind()), "{error:?}");
+                let is_busy = error.code() == Some(Code::BUSY) && error.retry() == Retry::Here;
+                assert!(is_busy || known.contains(&error.kind()), "{error:?}");
                 let is_loss = error.kind() == ErrorKind::Lost;
                 lost.fetch_add(u64::from(is_loss), Ordering::Relaxed);
             }
@@ -165,7 +169,7 @@ fn clients_under_load_hear_of_a_loss_once_and_go_on() {
             // Answers that were on their way may come yet.
             while node.pid().and_then(|now| i32::try_from(now).ok()) == Some(pid) {
                 assert!(begun.elapsed() < PATIENCE);
-                std::thread::yield_now();
+                std::thread::sleep(PAUSE);
             }
             await_more(&written, 1);
             times.push(begun.elapsed());
@@ -188,6 +192,6 @@ fn await_more(written: &AtomicU64, more: u64) {
     let (before, begun) = (written.load(Ordering::Relaxed), Instant::now());
     while written.load(Ordering::Relaxed) < before + more {
         assert!(begun.elapsed() < PATIENCE, "nothing is written");
-        std::thread::yield_now();
+        std::thread::sleep(PAUSE);
     }
 }
