@@ -301,6 +301,16 @@ class Core(State):
     def leave_block(self, block: object) -> None:
         """Let the others in again."""
         _BLOCKS.set(tuple(outer for outer in _BLOCKS.get() if outer is not block))
+        if self._block is block:
+            self._open_way()
+
+    def close_block(self) -> None:
+        """Close if a block is not left: its holder could end another's transaction. For pools."""
+        if self._block is not None:
+            self.close()
+            self._open_way()
+
+    def _open_way(self) -> None:
         self._block = None
         self.lane.set_block(None)
         self.lane.give(False)

@@ -148,8 +148,11 @@ class Lender:
         """Put a connection back; what it left open is undone in the background."""
         member = self._lent.pop(core, None)
         if member is None:
+            if self.closed and core.closed:
+                return  # under its borrower's hands
             text = "this connection is not one of this pool"
             raise exceptions.InterfaceError(text)
+        core.close_block()
         unclean = core.needs_reset() or (self.hooks is not None and self.hooks.reset is not None)
         if unclean and not core.closed:
             self._cleaned.add(member)
@@ -352,7 +355,8 @@ class Lender:
 
     def _free_place(self) -> None:
         self._tell_who_leaves()
-        waiter = None if self.closed else self._line.next()
+        crowd = self.size > self.limits.max_size
+        waiter = None if self.closed or crowd else self._line.next()
         if waiter is not None:
             self._serve(waiter, None)
         else:

@@ -169,3 +169,48 @@ async def test_a_storm_of_cancelled_statements(url, eventually):
         rows = [row[0] for row in await pool.fetch("select a from t")]
         assert done <= set(rows)
         assert len(rows) == len(set(rows))
+
+
+async def test_a_transaction_object_that_outlives_its_loan_touches_nobody_else_s(pool):
+    async def lose_it():
+        conn = await pool.acquire()
+        await conn.execute("create table t(a)")
+        left = conn.transaction()
+        await left.start()
+        await conn.execute("insert into t values (1)")
+        await pool.release(conn)
+        return left
+
+    left = await asyncio.create_task(lose_it())
+    assert await pool.fetchval("select count(*) from t", timeout=20) == 0
+    async with pool.transaction() as conn:
+        await conn.execute("insert into t values (2)")
+        with pytest.raises(dqlite.InterfaceError, match="closed"):
+            await left.commit()
+        assert conn.in_transaction
+    assert [row[0] for row in await pool.fetch("select a from t")] == [2]
+
+
+async def test_who_loses_a_connection_to_the_end_of_the_pool_is_told_so(url, eventually):
+    pool = await dqlite.create_pool(url, min_size=1, max_size=1)
+    (task,) = [asyncio.ensure_future(pool.fetchval(LONG))]
+    await eventually(lambda: pool.get_stats()["in_use"])
+    pool.terminate()
+    with pytest.raises(dqlite.InterfaceError, match="connection is closed"):
+        await task
+    pool = await dqlite.create_pool(url)
+    async with pool.acquire() as conn:
+        await pool.close(0.01)
+        assert conn.is_closed()
+
+
+async def test_a_smaller_pool_shrinks_although_somebody_waits(url):
+    async with dqlite.create_pool(url, min_size=3, max_size=3) as pool:
+        held = [await pool.acquire() for _ in range(3)]
+        tasks = await behind(pool, *(pool.fetchval("select ?", i) for i in range(10)))
+        pool.resize(1, 1)
+        for conn in held:
+            await pool.release(conn)
+        assert await asyncio.gather(*tasks) == list(range(10))
+        stats = pool.get_stats()
+        assert (stats["pool_size"], stats["opened"], stats["closed"]) == (1, 3, 2)
