@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::PyTraverseError;
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyStopIteration};
 use pyo3::gc::PyVisit;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -49,7 +49,8 @@ struct Inner {
 enum State {
     Pending,
     Done(Py<PyAny>),
-    Failed(PyErr),
+    /// Its traceback leads to frames that hold this answer: the collector has to see it.
+    Failed(Py<PyBaseException>),
     Cancelled,
 }
 
@@ -80,7 +81,7 @@ impl Answer {
             }
             inner.state = match answer {
                 Ok(value) => State::Done(value),
-                Err(error) => State::Failed(error),
+                Err(error) => State::Failed(error.into_value(slf.py())),
             };
             std::mem::take(&mut inner.callbacks)
         };
@@ -134,7 +135,10 @@ impl Answer {
         match &self.inner().state {
             State::Pending => None,
             State::Done(value) => Some(Ok(value.clone_ref(py))),
-            State::Failed(error) => Some(Err(error.clone_ref(py))),
+            State::Failed(error) => {
+                let error = error.clone_ref(py).into_bound(py);
+                Some(Err(PyErr::from_value(error.into_any())))
+            }
             State::Cancelled => Some(Err(cancelled(py))),
         }
     }
@@ -274,10 +278,11 @@ impl Answer {
             visit.call(callback)?;
             context.as_ref().map_or(Ok(()), |one| visit.call(one))?;
         }
-        if let State::Done(value) = &inner.state {
-            visit.call(value)?;
+        match &inner.state {
+            State::Done(value) => visit.call(value),
+            State::Failed(error) => visit.call(error),
+            State::Pending | State::Cancelled => Ok(()),
         }
-        Ok(())
     }
 
     fn __clear__(&self) {

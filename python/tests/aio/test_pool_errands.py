@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 
 import pytest
@@ -214,3 +215,21 @@ async def test_a_smaller_pool_shrinks_although_somebody_waits(url):
         assert await asyncio.gather(*tasks) == list(range(10))
         stats = pool.get_stats()
         assert (stats["pool_size"], stats["opened"], stats["closed"]) == (1, 3, 2)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_the_errors_of_statements_are_collected(pool, waits):
+    async def fail():
+        with pytest.raises(dqlite.OperationalError, match="nobody_collects"):
+            await pool.fetchval("select nobody_collects")
+
+    held = await pool.acquire() if waits else None
+    tasks = [asyncio.ensure_future(fail()) for _ in range(20)]
+    await asyncio.sleep(0)
+    if held is not None:
+        await pool.release(held)
+    await asyncio.gather(*tasks)
+    del tasks
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, dqlite.OperationalError)]
+    assert len([one for one in kept if "nobody_collects" in str(one)]) <= 1
