@@ -92,17 +92,15 @@ impl Cache {
     /// Keeps the id of a text; the one returned must be finalized in exchange.
     pub fn keep(&mut self, sql: &str, id: u32) -> Option<u32> {
         self.clock += 1;
-        let evicted = (self.prepared >= self.max)
-            .then(|| self.drop_oldest(true))
-            .flatten();
         let used = self.clock;
         let replaced = self.texts.insert(sql.into(), Entry { id: Some(id), used });
-        self.prepared += 1;
         if let Some(former) = replaced.and_then(|entry| entry.id) {
-            self.prepared -= 1;
             return Some(former);
         }
-        evicted
+        self.prepared += 1;
+        (self.prepared > self.max)
+            .then(|| self.drop_oldest(true))
+            .flatten()
     }
 
     /// Forgets a text that could not be prepared.
@@ -172,6 +170,8 @@ mod tests {
         assert_eq!(cache.keep(&sql(64), 64), Some(1));
         assert_eq!(cache.len(), PREPARED_MAX);
         assert_eq!(cache.advise(&sql(1)), Advice::Text);
+        assert_eq!(cache.keep(&sql(0), 65), Some(0), "no other makes room");
+        assert_eq!(cache.len(), PREPARED_MAX);
     }
 
     #[test]
@@ -193,6 +193,8 @@ mod tests {
             assert_eq!(cache.advise("SELECT 1"), Advice::Text);
             assert_eq!(cache.id("SELECT 1"), None);
         }
+        assert_eq!(cache.keep("SELECT 1", 0), Some(0));
+        assert_eq!((cache.len(), cache.id("SELECT 1")), (0, None));
     }
 
     #[test]
