@@ -97,8 +97,9 @@ class Lender:
             except BaseException as error:  # noqa: BLE001 - raises
                 self._miss(place, error, timeout)
             member = place.member or await self._open(place.until)
-        if not self._is_prepared(member):
+        if self.closed or not self._is_prepared(member):
             try:
+                self._check()
                 await self._prepare(member, deadline)
             except BaseException:
                 self._drop(member)
@@ -237,10 +238,13 @@ class Lender:
         elif self._bound is not loop:
             text = "pool is bound to a different event loop"
             raise exceptions.InterfaceError(text)
+        self._check()
+        return loop
+
+    def _check(self) -> None:
         if self.closed:
             text = "pool is closed"
             raise exceptions.InterfaceError(text)
-        return loop
 
     def _reserve_missing(self) -> int:
         missing = max(self.limits.min_size - self.size, 0)
@@ -254,6 +258,7 @@ class Lender:
         member = _Member(core, 0.0)
         try:
             await self._connect(member, deadline)
+            self._check()
         except BaseException:
             core.close()
             self._free_place()

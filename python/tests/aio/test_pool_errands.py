@@ -205,6 +205,26 @@ async def test_who_loses_a_connection_to_the_end_of_the_pool_is_told_so(url, eve
         assert conn.is_closed()
 
 
+async def test_nobody_is_served_by_a_pool_that_has_ended_meanwhile(url):
+    pool = await dqlite.create_pool(url, min_size=1, max_size=1)
+    held = await pool.acquire()
+    task = asyncio.ensure_future(pool.acquire())
+    await asyncio.sleep(0)
+    await pool.release(held)
+    assert pool.get_stats()["waiting"] == 0
+    pool.terminate()
+    with pytest.raises(dqlite.InterfaceError, match="pool is closed"):
+        await task
+    pool = await dqlite.create_pool(url, min_size=0)
+    tasks = [asyncio.ensure_future(pool.fetchval("select 1")) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert pool.get_size() == 3
+    await pool.close()
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
+        assert isinstance(error, dqlite.InterfaceError)
+    assert pool.get_size() == 0
+
+
 async def test_a_smaller_pool_shrinks_although_somebody_waits(url):
     async with dqlite.create_pool(url, min_size=3, max_size=3) as pool:
         held = [await pool.acquire() for _ in range(3)]
