@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from functools import partial
+from threading import get_ident
 from time import monotonic
 from typing import Any, Final
 
@@ -20,6 +22,19 @@ RUN: Final = _native.Projection("result")
 """For statements whose rows nobody wants."""
 
 
+_SLICE_S: Final = 0.02
+"""How long a pause goes on before it looks whether its call is to end."""
+
+
+class Call:
+    """Several statements that end together when they are interrupted."""
+
+    def __init__(self, before: int) -> None:
+        """Begin after so many interrupts."""
+        self.before = before
+        self.is_over = False
+
+
 class Core:
     """One session at a time, one statement at a time."""
 
@@ -30,7 +45,9 @@ class Core:
         self._control = Control() if control is None else control
         self._trace: Callable[[str], object] | None = None
         self._loggers: list[Logger] = []
-        self._interrupts = self._interrupts_before = 0
+        self._interrupts = self._interrupts_told = self._interrupts_before = 0
+        self._forgiven = -1
+        self._calls: dict[int, Call] = {}
         self.readonly = 0
         """How many blocks around the running code may only read. For transactions."""
         self.on_connect: Callable[[Any], object] | None = None
@@ -49,8 +66,8 @@ class Core:
         deadline = None if seconds is None else monotonic() + seconds
         begun = monotonic() if self._loggers else 0.0
         taken = self._gate.take(seconds)
-        self._interrupts_before = self._interrupts
         try:
+            self._begins()
             if self.readonly:
                 check_reads(*lexed(sql))
             manual = begins and self._control.manual
@@ -63,6 +80,9 @@ class Core:
                 watch = Watch(sql, args, begun)
                 return self._watched(watch, projection, sql, args, deadline)
             return self._attempt(projection, sql, args, deadline)
+        except exceptions.StatementTimeoutError:
+            self._noticed()
+            raise
         finally:
             if taken:
                 self._gate.give()
@@ -74,15 +94,18 @@ class Core:
         seconds = self._seconds(timeout)
         deadline = None if seconds is None else monotonic() + seconds
         with self._gate.turn(seconds):
-            self._interrupts_before = self._interrupts
+            self._begins()
             if self.readonly:
                 check_reads(*lexed(sql))
             self._traced(sql)
             state, session = self._state, self._ready(deadline)
             left = seconds_left(deadline, monotonic())
+            if self._is_interrupted():
+                raise self._ended_before()
             try:
                 return session.run_many(projection, sql, sets, left)
             except exceptions.StatementTimeoutError:
+                self._noticed()
                 state.abandoned(sql)
                 raise
             except exceptions.Error:
@@ -104,33 +127,96 @@ class Core:
         return partial(read, session, stream)
 
     def _read_on(self, session: _native.Connection, stream: _native.Stream) -> None:
+        self._begins()
+        if self._is_interrupted():
+            raise self._ended_before()
         try:
             session.wait_more(stream, self._state.options.timeout)
         except exceptions.Error:
+            self._noticed()
             self._state.judge(session)
             raise
 
     def open(self) -> None:
         """Find the leader and open the database unless that is done."""
         with self._gate.turn(None):
-            self._interrupts_before = self._interrupts
+            self._begins()
             self._ready(None)
 
     def interrupt(self) -> None:
-        """End the call that another thread waits in; nothing happens if there is none.
+        """End the call that another thread is in; nothing happens if there is none.
 
-        That call raises StatementTimeoutError, "interrupted", with the code of SQLITE_INTERRUPT,
-        and the outcome it would have at its deadline. The statement ends on the server, too, if
-        that is a node of ours; on others its answer is waited for. The connection stays usable, an
-        open transaction can only be rolled back.
+        Also one of several statements, as `executemany`, `executescript`, `bulk_load` and
+        `run_transaction` are, wherever it is; a `transaction` block is none. That call raises
+        StatementTimeoutError, "interrupted", with the code of SQLITE_INTERRUPT, and the outcome it
+        would have at its deadline. The statement ends on the server, too, if that is a node of
+        ours; on others its answer is waited for. The connection stays usable, an open transaction
+        can only be rolled back.
         """
         self._interrupts += 1
         if self._state.session is not None:
             self._state.session.interrupt()
+        self._interrupts_told += 1
+
+    @contextmanager
+    def one_call(self) -> Generator[Call]:
+        """Have the statements of this thread end together when they are interrupted."""
+        me = get_ident()
+        inside = self._calls.get(me)
+        call = self._calls[me] = inside or Call(self._interrupts)
+        try:
+            yield call
+        finally:
+            if inside is None:
+                del self._calls[me]
+
+    def pause(self, seconds: float, call: Call | None = None) -> None:
+        """Wait, unless the call is to end."""
+        until = monotonic() + seconds
+        while (left := until - monotonic()) > 0:
+            if self._interrupts != (self._interrupts_before if call is None else call.before):
+                return
+            time.sleep(min(left, _SLICE_S))
+
+    def _begins(self) -> None:
+        """Begin a statement: what was asked before its call is not meant for it.
+
+        A session is told after we are, and once more we after that: what it was told too late for
+        the call that was meant is forgiven before the next begins.
+        """
+        call = self._calls.get(get_ident()) if self._calls else None
+        asked = self._interrupts + self._interrupts_told
+        self._interrupts_before = self._interrupts if call is None else call.before
+        if asked != self._forgiven and not self._is_interrupted():
+            self._forgiven = asked
+            if self._state.session is not None:
+                self._state.session.forgive()
 
     def _is_interrupted(self) -> bool:
         """Whether the call that has its turn shall end: for what it does between statements."""
         return self._interrupts != self._interrupts_before
+
+    def _check_ends(self, session: _native.Connection, sql: str) -> None:
+        """Raise instead of sending `sql`; what ends the transaction is sent all the same."""
+        if _native.statement_kind(sql) != "rollback":
+            raise self._ended_before()
+        session.forgive()
+
+    def _noticed(self) -> None:
+        """Let what follows in a call that is interrupted now, which is its end, run in peace."""
+        for call in list(self._calls.values()):
+            if call.before != self._interrupts:
+                call.before, call.is_over = self._interrupts, True
+
+    def _ended_before(self) -> exceptions.StatementTimeoutError:
+        """Return what is raised when a call ends before its next statement is sent."""
+        self._noticed()
+        if self._state.in_transaction:
+            self._state.mark(broken=True)
+        here = exceptions.StatementTimeoutError(
+            address=self._state.address, outcome="not_sent", retry="no"
+        )
+        return interrupted(here)
 
     def dump_files(self) -> dict[str, bytes]:
         """Fetch the database from the leader: its file, and its WAL. For copies."""
@@ -174,26 +260,39 @@ class Core:
     ) -> Any:
         state, attempts = self._state, None
         while True:
-            session = state.session
             try:
-                if session is None or state.broken or session.closed:
-                    if state.broken and _native.statement_kind(sql) == "rollback":
-                        return self._roll_back(deadline)
-                    session = self._ready(deadline)
-                return session.run(projection, sql, args, seconds_left(deadline, monotonic()))
+                return self._once(projection, sql, args, deadline)
             except exceptions.Error as error:
+                session = state.session
                 if session is not None and conflict_may_have_ended(session, error):
                     self._settle(session, deadline)
                 attempts, pause = state.failed(error, sql, attempts)
                 if deadline is not None and monotonic() + pause >= deadline:
                     raise
-                time.sleep(pause)
+                self.pause(pause)
                 if self._is_interrupted():
                     raise interrupted(error) from error
             except BaseException:  # Ctrl-C, and the statement may be on its way all the same
-                if session is not None and session.draining:
+                if state.session is not None and state.session.draining:
                     state.abandoned(sql)
                 raise
+
+    def _once(
+        self,
+        projection: _native.Projection,
+        sql: str,
+        args: tuple[Any, ...],
+        deadline: float | None,
+    ) -> Any:
+        state = self._state
+        session = state.session
+        if session is None or state.broken or session.closed:
+            if state.broken and _native.statement_kind(sql) == "rollback":
+                return self._roll_back(deadline)
+            session = self._ready(deadline)
+        if self._is_interrupted():
+            self._check_ends(session, sql)
+        return session.run(projection, sql, args, seconds_left(deadline, monotonic()))
 
     def _watched(
         self,
@@ -265,6 +364,7 @@ class Core:
         session = state.session
         if session is None or session.closed:
             return
+        session.forgive()
         try:
             session.run(RUN, "ROLLBACK", (), seconds_left(deadline, monotonic()))
         except exceptions.OperationalError:

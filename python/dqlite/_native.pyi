@@ -402,7 +402,8 @@ class Connection:
     ) -> Any:
         """Do what `submit_many` does and wait, with the GIL released."""
     def interrupt(self) -> None:
-        """Have the sync call that waits end with StatementTimeoutError; any thread."""
+        """Have the sync statement that waits, else the next, end with StatementTimeoutError."""
+    def forgive(self) -> None: ...
     def terminate(self) -> None:
         """Drop the socket at once; what is due fails as lost. Any thread; idempotent."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from dqlite import exceptions
 
 if TYPE_CHECKING:
+    from dqlite._core import Call
     from dqlite.connection import Connection
     from dqlite.transaction import Mode
 
@@ -136,6 +137,19 @@ def run_transaction(
     """Run `work` inside a transaction until it is certain that it took effect once."""
     key = None if token is None else token_bytes(token)
     reruns = Reruns(attempts=attempts, timeout=timeout, has_token=bool(key), now=time.monotonic())
+    with connection.one_call() as call:
+        return _run_until_certain(connection, call, work, reruns, mode, key, if_applied)
+
+
+def _run_until_certain(  # noqa: PLR0917 - the call it is a part of
+    connection: Connection,
+    call: Call,
+    work: Callable[[], T],
+    reruns: Reruns,
+    mode: Mode,
+    key: bytes | None,
+    if_applied: object,
+) -> Any:
     doubt = Doubt()
     result: Any = None
     while True:
@@ -149,12 +163,12 @@ def run_transaction(
             return doubt.settle(key or b"", result, if_applied)
         except exceptions.Error as error:
             doubt.note(error)
-            pause = reruns.pause_after(error, time.monotonic())
+            pause = None if call.is_over else reruns.pause_after(error, time.monotonic())
             if pause is None:
                 if doubt.error is not None and doubt.error is not error:
                     raise doubt.error from error
                 raise
-            time.sleep(pause)
+            connection.pause(pause, call)
         else:
             return result
 

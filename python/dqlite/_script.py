@@ -18,11 +18,12 @@ def run(connection: Connection, script: str, timeout: Timeout) -> None:
     """Do `Connection.executescript`."""
     split = statements(script)
     legacy = is_legacy(connection.autocommit)
-    if legacy:
-        connection.commit()
-    for index, (line, sql) in enumerate(split):
-        with placed(index, line):
-            connection.run_line(sql, timeout, begins=not legacy)  # as stdlib: scripts say BEGIN
+    with connection.one_call():
+        if legacy:
+            connection.commit()
+        for index, (line, sql) in enumerate(split):
+            with placed(index, line):
+                connection.run_line(sql, timeout, begins=not legacy)  # as stdlib: scripts say BEGIN
 
 
 def is_legacy(autocommit: bool | int) -> bool:

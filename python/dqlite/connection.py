@@ -191,7 +191,8 @@ class Connection(Beside):
         strict = self._state.options.types == "strict"
         plan = bulk.Plan(table, source, columns, strict=strict, progress=progress)
         commits = not self._control.manual
-        return bulk.bulk_load(self, plan, commits=commits, atomic=atomic, timeout=timeout)
+        with self.one_call():
+            return bulk.bulk_load(self, plan, commits=commits, atomic=atomic, timeout=timeout)
 
     def cursor(self) -> Cursor:
         """Return a cursor without a result, for code that executes on cursors."""
@@ -360,7 +361,14 @@ class Connection(Beside):
         if lexed(sql)[0] not in _MANY:
             text = "executemany() takes INSERT, REPLACE, UPDATE and DELETE"
             raise exceptions.ProgrammingError(text, outcome="not_sent")
-        projection, gathered = self._state.projections.shaped(shape), Gathered()
+        projection = self._state.projections.shaped(shape)
+        with self.one_call():
+            return self._all_or_nothing(projection, sql, sets, timeout)
+
+    def _all_or_nothing(
+        self, projection: _native.Projection, sql: str, sets: Iterable[Params], timeout: Timeout
+    ) -> Gathered:
+        gathered = Gathered()
         if self._control.manual and (begin_first := self._implied(sql)) is not None:
             self._end(begin_first)
         block = self.transaction(timeout=timeout)

@@ -158,7 +158,9 @@ def test_executemany_is_all_or_nothing(conn, soon):
     assert not conn.in_transaction
 
 
-def test_waiting_for_the_write_lock_ends(url):
+@pytest.mark.parametrize("pause", [0, 0.3])
+def test_waiting_for_the_write_lock_ends(url, pause):
+    """It is asked once: before the statement is sent, or while the server lets it wait."""
     with (
         dqlite.connect(url) as holder,
         dqlite.connect(url, busy_timeout=60, timeout=60) as conn,
@@ -166,15 +168,134 @@ def test_waiting_for_the_write_lock_ends(url):
     ):
         holder.execute("create table t(a)")
         holder.begin()
+        begins = threading.Event()
+        conn.set_trace_callback(lambda _: begins.set())
         waiting = other.submit(conn.execute, "insert into t values (1)")
-        begun = time.monotonic()
-        while not waiting.done() and time.monotonic() - begun < 30:
-            conn.interrupt()
-            waiting_ended(waiting)
+        assert begins.wait(30)
+        time.sleep(pause)
+        conn.interrupt()
         with interrupted():
-            waiting.result()
+            waiting.result(20)
+        assert conn.fetchval("select count(*) from t", timeout=20) == 0
         holder.rollback()
-        assert conn.fetchval("select count(*) from t") == 0
+        conn.execute("insert into t values (2)")
+        assert conn.fetchval("select a from t") == 2
+
+
+class Once:
+    """Interrupts a connection once, some time after the first statement of a call begins."""
+
+    def __init__(self, conn):
+        self.conn, self.chance = conn, random.Random(1)
+        self.other, self.done = ThreadPoolExecutor(1), None
+
+    def __enter__(self):
+        self.conn.set_trace_callback(self.begins)
+        return self
+
+    def __exit__(self, *_):
+        self.conn.set_trace_callback(None)
+        self.other.shutdown()
+
+    def begins(self, _):
+        if self.done is None:
+            self.done = self.other.submit(self.interrupt, self.chance.uniform(0, 0.003))
+
+    def interrupt(self, pause):
+        time.sleep(pause)
+        self.conn.interrupt()
+
+    @contextlib.contextmanager
+    def ends(self):
+        self.done = None
+        with interrupted():
+            yield
+        self.done.result()
+
+
+RACES = 40
+
+
+@pytest.mark.parametrize("kind", ["begin", "script", "many", "transaction"])
+def test_it_is_not_lost_between_two_statements(url, kind):
+    calls = {
+        "begin": lambda: conn.execute(f"insert into t {ENDLESS}"),
+        "script": lambda: conn.executescript(f"select 1; select 2; select 3; {ENDLESS}"),
+        "many": lambda: conn.executemany(f"insert into t select ? where ({ENDLESS})", [[1], [2]]),
+        "transaction": lambda: conn.run_transaction(twice),
+    }
+    ran = []
+
+    def twice(conn):
+        ran.append(None)
+        for _ in range(5):
+            conn.execute("insert into t values (1)")
+        conn.execute(ENDLESS)
+
+    with contextlib.closing(
+        dqlite.dbapi.connect(url) if kind == "begin" else dqlite.connect(url)
+    ) as conn:
+        conn.execute("create table t(a)")
+        with Once(conn) as once:
+            for number in range(RACES):
+                with once.ends():
+                    calls[kind]()
+                conn.rollback()
+                assert not conn.in_transaction
+                assert conn.execute("select ?", [number]).fetchone()[0] == number
+        assert conn.execute("select count(*) from t").fetchone()[0] == 0
+        assert len(ran) <= RACES
+
+
+def test_it_waits_for_the_next_statement_of_the_same_call(conn):
+    conn.execute("create table t(a)")
+
+    def work(connection, then):
+        connection.execute("insert into t values (1)")
+        connection.interrupt()
+        then()
+
+    with interrupted(outcome="not_sent"):
+        conn.run_transaction(work, lambda: conn.execute("insert into t values (2)"))
+    with interrupted(outcome="not_sent"):  # which is COMMIT
+        conn.run_transaction(work, lambda: None)
+    with pytest.raises(ZeroDivisionError):
+        conn.run_transaction(work, lambda: 1 / 0)
+    with interrupted():
+        conn.executemany("insert into t values (?)", ([conn.interrupt()] for _ in range(2)))
+    assert (conn.in_transaction, conn.session_number) == (False, 1)
+    assert conn.fetchval("select count(*) from t") == 0
+
+
+def test_it_ends_with_the_call(conn):
+    """Whom nobody ended before the end was not interrupted, nor is who comes next."""
+    conn.execute("create table t(a)")
+    conn.run_transaction(lambda conn: conn.execute("insert into t values (1)"))
+    conn.interrupt()
+    cursor = conn.execute(f"{COUNT} limit 100000")
+    conn.interrupt()
+    assert sum(1 for _ in cursor) == 100000
+    conn.interrupt()
+    conn.executemany("insert into t values (?)", [[1], [2]])
+    conn.interrupt()
+    conn.executescript("select 1; select 2")
+    assert conn.fetchval("select count(*) from t") == 3
+
+
+def test_pauses_between_attempts_end(conn):
+    """Between the runs of a transaction, too."""
+    ran = []
+
+    def work(_):
+        ran.append(None)
+        if len(ran) == 4:
+            conn.interrupt()
+        raise dqlite.BusyError(outcome="refused", retry="transaction")
+
+    with pytest.raises(dqlite.OperationalError):
+        conn.run_transaction(work)
+    assert len(ran) == 4
+    assert conn.fetchval("select 1") == 1
 
 
 def waiting_ended(waiting):

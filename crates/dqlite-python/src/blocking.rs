@@ -119,12 +119,10 @@ pub(crate) fn cut(connection: &Connection) {
     }
 }
 
-/// Has the sync call that waits end as at its deadline; nothing happens if none does.
+/// Has the sync call end as at its deadline, in the statement that waits, else in the next one;
+/// until that is forgiven.
 pub(crate) fn interrupt(connection: &Connection) {
-    let inner = connection.inner();
-    if matches!(inner.link, Place::Lent(_)) {
-        connection.interruption.ask();
-    }
+    connection.interruption.ask();
 }
 
 /// A wait that is short does not see signals: every so often they are asked for, after some 2 MiB.

@@ -360,6 +360,10 @@ impl Connection {
         Ok(())
     }
 
+    fn forgive(&self) {
+        self.interruption.forgive();
+    }
+
     fn terminate(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let affinity = &slf.get().affinity;

@@ -8,7 +8,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 /// Whether somebody wants the sync call on a connection to end.
 ///
-/// Changed under the lock of the connection only, so that it is asked of one call, never the next.
+/// It stays asked until it is forgiven: a call may be several statements, of which none runs just
+/// now. Who makes the calls forgives what was asked before the one that begins.
 #[derive(Debug, Default)]
 pub(crate) struct Interruption {
     asked: AtomicBool,
@@ -17,10 +18,9 @@ pub(crate) struct Interruption {
 }
 
 impl Interruption {
-    /// A call begins: nothing is asked of it. What wakes it is readable when something is, and
-    /// perhaps for what was asked of a call before.
+    /// A statement begins. What wakes it is readable when something is asked, and perhaps for what
+    /// was asked of a call before.
     pub(super) fn begin(&self) -> Waker {
-        self.asked.store(false, Ordering::Release);
         let mut wake = self.wake();
         if wake.is_none() {
             let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
@@ -29,7 +29,12 @@ impl Interruption {
         Waker(wake.clone())
     }
 
-    /// Asks the call that has begun to end.
+    /// Nothing is asked any more.
+    pub(crate) fn forgive(&self) {
+        self.asked.store(false, Ordering::Release);
+    }
+
+    /// Asks the call to end.
     pub(super) fn ask(&self) {
         self.asked.store(true, Ordering::Release);
         if let Some(wake) = &*self.wake() {
