@@ -46,7 +46,6 @@ pub(crate) async fn run(
             Ok(view) => {
                 board.engine_sees(view.leader.clone());
                 register.know(&board.members());
-                register.see_engine(!view.members.is_empty());
                 views.send_if_modified(|known| {
                     let differs = *known != view;
                     *known = view;

@@ -100,6 +100,9 @@ pub enum Reply {
     Forward,
     /// Send this failure in its place.
     Replace(Failure),
+    /// The engine was asked for the members with their roles, and knows of none: send on what is
+    /// known otherwise.
+    NoMembers,
     /// The client did not ask: it is no business of his.
     Drop,
     /// The engine does not follow the protocol.
@@ -153,6 +156,8 @@ pub struct Asked {
     traits: Traits,
     /// Asked by the gateway itself.
     own: bool,
+    /// Wants members with their roles.
+    roles: bool,
 }
 
 impl Asked {
@@ -242,6 +247,7 @@ impl Guard {
             kind,
             traits,
             own: false,
+            roles: kind == RequestKind::CLUSTER && head.starts_with(&WITH_ROLES),
         });
     }
 
@@ -252,6 +258,7 @@ impl Guard {
             kind: RequestKind::PREPARE,
             traits: Traits::default(),
             own: true,
+            roles: false,
         });
     }
 
@@ -289,6 +296,7 @@ impl Guard {
                 };
                 self.statements.insert(u32::from_le_bytes(id), asked.traits);
             }
+            ResponseKind::SERVERS if asked.roles && body == NOBODY => return Reply::NoMembers,
             ResponseKind::FAILURE => return self.failure(asked, body),
             _ => {}
         }
@@ -357,6 +365,10 @@ impl Guard {
     }
 }
 
+/// The body of a CLUSTER that asks for roles, too.
+const WITH_ROLES: [u8; WORD] = 1_u64.to_le_bytes();
+/// The body of a list without members.
+const NOBODY: [u8; WORD] = [0; WORD];
 /// *Engine*: its own code, in a place where codes of SQLite are expected.
 const DUMP_OUT_OF_MEMORY: Code = Code(3);
 /// What is said of a database that cannot be dumped.

@@ -8,7 +8,8 @@ use dqlite_proto::params::ParamsRef;
 use dqlite_proto::slots::Slots;
 use dqlite_proto::tuple::TupleCheck;
 use dqlite_proto::{
-    Bytes, Code, Failure, Header, Params, Request, Response, Role, ServerClass, ValueRef, rows,
+    Bytes, Code, Failure, Header, NodeInfo, Params, Request, Response, Role, ServerClass, ValueRef,
+    rows,
 };
 use support::{Block, blocks};
 
@@ -500,6 +501,25 @@ fn prefixed_failures_become_plain_and_the_mask_falls() {
         sql: "SELECT 1; SELECT 2",
     });
     assert_eq!(gate.answers(&tail), Reply::Forward);
+}
+
+#[test]
+fn an_engine_that_knows_of_no_members_is_noticed_where_roles_are_asked_for() {
+    let mut gate = Gate::new();
+    let nobody = Response::Servers(Vec::new());
+    let somebody = Response::Servers(vec![NodeInfo {
+        id: 1,
+        address: "h:1".to_owned(),
+        role: Role::Voter,
+    }]);
+    for (format, reply, wanted) in [
+        (1, &nobody, Reply::NoMembers),
+        (1, &somebody, Reply::Forward),
+        (0, &nobody, Reply::Forward),
+    ] {
+        gate.passes(&Request::Cluster { format });
+        assert_eq!(gate.answers(reply), wanted, "{format}");
+    }
 }
 
 #[test]

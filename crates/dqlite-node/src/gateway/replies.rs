@@ -218,6 +218,10 @@ impl Replies {
                     out.extend_from_slice(&header.encode());
                     out.extend_from_slice(body);
                 }
+                Reply::NoMembers => {
+                    let members = talk.rules.register.members();
+                    out.extend_from_slice(&message(&Response::Servers(members)));
+                }
                 Reply::Replace(failure) => {
                     if failure.message == DUMP_TOO_LARGE {
                         talk.rules.counters.refuse(Reason::Dump);

@@ -5,10 +5,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use dqlite_proto::guard::{Verdict, carries_tuple};
 use dqlite_proto::tuple::TupleCheck;
 use dqlite_proto::wire::Reader;
-use dqlite_proto::{Code, DecodeError, Failure, Header, Request, RequestKind, Response};
+use dqlite_proto::{Code, DecodeError, Failure, Header, Request, RequestKind};
 
 use super::counters::{Reason, add};
-use super::talk::{Talk, message, refused};
+use super::talk::{Talk, refused};
 
 /// A request of this size is judged as a whole.
 const WHOLE_BYTES: usize = 64 << 10;
@@ -17,8 +17,6 @@ pub(super) const WAITING_MAX: usize = 64 << 10;
 /// So much is read ahead, and looked through for an INTERRUPT.
 const WANTED: usize = 128 << 10;
 const HEADER: usize = 8;
-/// The body of a CLUSTER as everybody asks it.
-const MEMBERS_WITH_ROLES: u64 = 1;
 
 /// Where the stream of requests stands.
 #[derive(Debug)]
@@ -208,12 +206,6 @@ impl Requests {
             self.refuse(header, Reason::DatabaseName, why, input, talk);
             return None;
         }
-        if whole && let Some(answer) = known(kind, body, talk) {
-            talk.guard.slots().answer(answer);
-            input.advance(size);
-            self.state = State::Header;
-            return None;
-        }
         match talk.guard.request(header, body) {
             Verdict::More => {
                 let enough = (here * 2).max(WHOLE_BYTES);
@@ -337,15 +329,6 @@ fn tag(out: &mut BytesMut, talk: &mut Talk) {
     talk.guard.asks_itself();
     talk.trail.pass_own();
     out.extend_from_slice(&message);
-}
-
-/// What this node knows and its engine does not.
-fn known(kind: RequestKind, body: &[u8], talk: &Talk) -> Option<Bytes> {
-    if kind != RequestKind::CLUSTER || body != MEMBERS_WITH_ROLES.to_le_bytes() {
-        return None;
-    }
-    let members = talk.rules.register.answer()?;
-    Some(message(&Response::Servers(members)))
 }
 
 fn has_room(open: &[u8], talk: &Talk) -> bool {
